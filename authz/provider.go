@@ -1,0 +1,102 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Provider turns credentials of one issuer into identities. It is the whole
+// contract between a decision and the identity providers.
+type Provider interface {
+	// Owns reports, from the credential's shape alone (its kind, prefix, or
+	// unverified issuer) and without I/O, whether this provider issued it.
+	// Only the owner of a credential is ever shown it.
+	Owns(c Credential) bool
+
+	// Verify returns who the credential speaks for. An error that wraps
+	// ErrRejected means that the credential is refused for good; any other
+	// error means that it could not be told. ctx carries the time left.
+	Verify(ctx context.Context, c Credential) (Identity, error)
+}
+
+// ErrRejected marks a credential that its provider refused. Whatever does not
+// wrap it is "cannot tell" and becomes a 503, never a 401.
+var ErrRejected = errors.New("credential refused")
+
+// A Rejection is the error of a refused credential. It wraps ErrRejected.
+type Rejection struct {
+	Reason Reason // for the log and the metrics; the caller is not told
+	Detail string // for the log; must hold no secret
+
+	// CacheFor is how long the refusal may be remembered. Zero for a refusal
+	// that was cheap to find, such as a bad signature: remembering those
+	// would let anybody fill the memory.
+	CacheFor time.Duration
+}
+
+// Reject returns a Rejection as an error; detail is for the log only and must
+// hold no secret.
+func Reject(reason Reason, format string, args ...any) error {
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (r *Rejection) Error() string {
+	if r.Detail == "" {
+		return "credential refused: " + r.Reason.String()
+	}
+	return "credential refused: " + r.Reason.String() + ": " + r.Detail
+}
+
+// Is makes errors.Is(err, ErrRejected) hold.
+func (r *Rejection) Is(target error) bool { return target == ErrRejected }
+
+// Unavailable is the error of a provider that could not be asked. Returning
+// any other error means the same; this one can say when to come back.
+type Unavailable struct {
+	RetryAfter time.Duration // zero: not known
+	Cause      error
+	// Misconfigured says that the fault is ours (wrong client secret, wrong
+	// URL) and that waiting will not mend it.
+	Misconfigured bool
+}
+
+func (u *Unavailable) Error() string { return "provider unavailable: " + u.Cause.Error() }
+
+// Unwrap returns the cause.
+func (u *Unavailable) Unwrap() error { return u.Cause }
+
+// Identity is who a credential speaks for, as its provider proved it. It is
+// immutable once Verify has returned it: cached answers share it.
+type Identity struct {
+	User    string // the name given to the upstream; never empty
+	Subject string // the provider's stable key for the user or app
+	Issuer  string // who vouches: issuer URL, or the provider's host
+	Email   string
+	Groups  []string
+	// GroupsUnknown says that the provider cut the list off (Entra overage):
+	// a condition on groups can then not be answered.
+	GroupsUnknown bool
+	Roles         []string
+	Scopes        []string
+	Client        string // OAuth client the credential was issued to
+	TokenID       string // jti, uti or accessor id: names the token without being it
+	App           bool   // no user: client credentials, mapped by service_accounts
+	Session       string // sid: what a back-channel logout names
+
+	Expires  time.Time // of the credential itself; zero: it has no end of its own
+	AuthTime time.Time // when the user last proved themselves; zero: not known
+	ACR      string    // authentication context class reference
+
+	// CacheFor bounds how long the answer may be reused; zero leaves it to
+	// the configuration. The credential's own expiry always bounds it too.
+	CacheFor time.Duration
+
+	// Limits are what an API token may be used for; nil: not limited.
+	Limits *Limits
+
+	// Attributes is the provider's whole answer (claims, profile). It is
+	// dropped before caching unless a rule's expression needs it.
+	Attributes map[string]any
+}

@@ -1,0 +1,3 @@
+module github.com/gatelodge/gatelodge
+
+go 1.26.0

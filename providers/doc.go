@@ -1,0 +1,14 @@
+// Package providers knows the identity providers: how each one's tokens look,
+// how they are checked and which attribute of the answer is the username.
+//
+// A provider is one small file that puts together shared blocks:
+//
+//	jwt.go         a signed token, checked here against the provider's keys
+//	introspect.go  an opaque token, the provider asked (RFC 7662)
+//	profile.go     an opaque token, the provider's "who am I" asked
+//	identity.go    attributes → authz.Identity, by the configured paths
+//
+// To add one: a file with its constructor, a line in the table Kinds, a folder
+// of recorded answers under testdata, and a row in the README. The suite in
+// providertest must pass.
+package providers
