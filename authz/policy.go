@@ -10,8 +10,11 @@ import (
 type NamedProvider struct {
 	Name string
 	Provider
-	// CacheFor is the longest life of a cached identity; zero: the policy's.
+	// CacheFor is the longest life of a cached identity; zero: a minute.
 	CacheFor time.Duration
+	// Instance tells one made provider from another, whatever their names;
+	// zero: New gives it one. See NewInstance.
+	Instance uint64
 }
 
 // APITokens is the name by which rules mean the provider of our own tokens.
@@ -100,6 +103,19 @@ type Policy struct {
 	Paths             PathPolicy
 	Providers         []NamedProvider // in order
 	Rules             []Rule          // in order; first match wins
+
+	// Compile makes the condition of a rule's expression; nil: expressions
+	// are not available.
+	Compile func(expression string) (Condition, error)
+}
+
+func (p *Policy) provider(name string) *NamedProvider {
+	for i := range p.Providers {
+		if p.Providers[i].Name == name {
+			return &p.Providers[i]
+		}
+	}
+	return nil
 }
 
 // NonASCII is what becomes of a username that is not plain ASCII.

@@ -21,6 +21,17 @@ type Provider interface {
 	Verify(ctx context.Context, c Credential) (Identity, error)
 }
 
+// Immediate is a Provider that answers from memory. It is asked about every
+// request: its answers are neither cached nor joined, so that a revocation
+// holds at once.
+type Immediate interface {
+	Provider
+
+	// Lookup does what Verify does, without I/O and without waiting. The
+	// identity must not change after it was returned.
+	Lookup(c Credential) (*Identity, error)
+}
+
 // ErrRejected marks a credential that its provider refused. Whatever does not
 // wrap it is "cannot tell" and becomes a 503, never a 401.
 var ErrRejected = errors.New("credential refused")
@@ -60,6 +71,8 @@ type Unavailable struct {
 	// Misconfigured says that the fault is ours (wrong client secret, wrong
 	// URL) and that waiting will not mend it.
 	Misconfigured bool
+	// Throttled says that the provider asked us to come back later.
+	Throttled bool
 }
 
 func (u *Unavailable) Error() string { return "provider unavailable: " + u.Cause.Error() }

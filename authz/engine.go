@@ -1,0 +1,431 @@
+package authz
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// How long answers are reused where the policy does not say, and the least
+// and most that a caller is told to wait.
+const (
+	defaultCacheFor = time.Minute
+	defaultRetry    = 2 * time.Second
+	maxRetry        = 5 * time.Minute
+)
+
+// Engine decides under one Policy. It is immutable and safe for concurrent
+// use: a new configuration is a new Engine.
+type Engine struct {
+	policy   *Policy
+	rules    rules
+	fallback *compiledRule // for a request that no rule matches
+	cache    *Cache
+	flights  flights
+	now      func() time.Time
+
+	keepAttributes bool // an expression wants them
+}
+
+// New makes an Engine. cache may be shared with the Engine that went before.
+// The error lists every fault of the policy's rules, which the configuration
+// has looked for before, with file and line.
+func New(p *Policy, cache *Cache, now func() time.Time) (*Engine, error) {
+	e := &Engine{policy: p, cache: cache, now: now}
+	for i := range p.Providers {
+		if p.Providers[i].Instance == 0 {
+			p.Providers[i].Instance = NewInstance()
+		}
+	}
+	var faults []error
+	for i := range p.Rules {
+		c, err := e.compile(&p.Rules[i], i)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		e.rules.add(c)
+	}
+	var err error
+	if e.fallback, err = e.compile(&Rule{}, len(p.Rules)); err != nil {
+		faults = append(faults, err)
+	}
+	return e, errors.Join(faults...)
+}
+
+var instances atomic.Uint64
+
+// NewInstance returns a number that no other provider of this process has.
+// A provider that goes on under a new configuration keeps its number, and with
+// it what it has proven.
+func NewInstance() uint64 { return instances.Add(1) }
+
+func (e *Engine) compile(r *Rule, index int) (*compiledRule, error) {
+	for _, f := range r.Faults() {
+		return nil, fmt.Errorf("rule %d: %s: %s", index+1, f.Key, f.Problem)
+	}
+	c := &compiledRule{Rule: r, index: index, mode: e.policy.Mode}
+	if r.Mode != nil {
+		c.mode = *r.Mode
+	}
+	var numbers []uint64
+	for i := range e.policy.Providers {
+		p := &e.policy.Providers[i]
+		if len(r.Providers) == 0 || slices.Contains(r.Providers, p.Name) {
+			c.providers = append(c.providers, p)
+			if direct, ok := p.Provider.(Immediate); ok {
+				c.direct = append(c.direct, directProvider{p, direct})
+			}
+			numbers = append(numbers, p.Instance)
+		}
+	}
+	for _, name := range r.Providers {
+		if e.policy.provider(name) == nil {
+			return nil, fmt.Errorf("rule %d: providers: there is no provider %q", index+1, name)
+		}
+	}
+	c.scope = e.cache.scopes.number(numbers)
+	if r.When != "" {
+		if e.policy.Compile == nil {
+			return nil, fmt.Errorf("rule %d: when: expressions are not available", index+1)
+		}
+		var err error
+		if c.condition, err = e.policy.Compile(r.When); err != nil {
+			return nil, fmt.Errorf("rule %d: when: %w", index+1, err)
+		}
+		e.keepAttributes = true
+	}
+	return c, nil
+}
+
+// Decide answers a request. It never fails: what cannot be told is a denial.
+// A decision on a remembered credential does no I/O and allocates nothing.
+// ctx bounds how long the caller waits.
+func (e *Engine) Decide(ctx context.Context, q Request) Decision {
+	return e.decide(ctx, &q, nil)
+}
+
+// Explain decides as Decide does and tells each step on the way. It may be
+// slower, and what it learns is remembered as by Decide.
+func (e *Engine) Explain(ctx context.Context, q Request) (Decision, []Step) {
+	ctx, steps := WithSteps(ctx)
+	d := e.decide(ctx, &q, steps)
+	return d, steps.List()
+}
+
+func (e *Engine) decide(ctx context.Context, q *Request, steps *Steps) (d Decision) {
+	d.Policy = e.policy
+	binary.LittleEndian.PutUint64(d.ID[:], rand.Uint64())
+	binary.LittleEndian.PutUint32(d.ID[8:], rand.Uint32())
+
+	if q.Unreadable != "" {
+		d.Outcome, d.Reason, d.Detail = Malformed, ReasonUnreadable, q.Unreadable
+		steps.add("request", StepFailed, q.Unreadable)
+		return d
+	}
+	if !e.policy.Enabled {
+		d.Outcome, d.Reason, d.KeepCredential = Allowed, ReasonDisabled, true
+		steps.add("enabled", StepSkipped, "protection is switched off: everything passes")
+		return d
+	}
+	mode := e.judge(ctx, q, &d, steps)
+	if mode == Shadow {
+		d.KeepCredential = true // the upstream still finds out by itself
+		if d.Outcome != Allowed {
+			d.Shadow, d.WouldBe, d.Outcome = true, d.Outcome, Allowed
+			d.Identity = nil
+			steps.add("shadow", StepOK, "let through: only recorded")
+		}
+	}
+	return d
+}
+
+// judge fills in the decision and returns the mode it stands under.
+func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Steps) Mode {
+	v, ok := e.under(q)
+	if !ok {
+		d.Outcome, d.Reason = Malformed, v.reason
+		steps.add("path", StepFailed, "the request can be read in more than one way")
+		return e.policy.Mode
+	}
+	rule := v.rule
+	if rule != e.fallback {
+		d.Rule = rule.Rule
+	}
+	steps.rule(rule, d.Rule)
+
+	switch rule.Access {
+	case Public:
+		d.Outcome, d.Reason, d.KeepCredential = Allowed, ReasonPublic, true
+		return rule.mode
+	case DenyAll:
+		d.Outcome, d.Reason = Forbidden, ReasonDeniedByRule
+		return rule.mode
+	}
+
+	cred, reason := e.policy.extract(q)
+	if reason != NoReason {
+		d.Outcome, d.Reason = Unauthenticated, reason
+		switch {
+		case reason == ReasonNoCredential && rule.Access == Optional:
+			d.Outcome, d.Reason = Allowed, ReasonOptional
+		case reason == ReasonAmbiguousCredential, reason == ReasonMalformedCredential:
+			d.Outcome = Malformed
+		}
+		steps.add("credential", StepFailed, reason.String())
+		return rule.mode
+	}
+	steps.add("credential", StepOK, cred.Kind.String())
+
+	if !e.identify(ctx, rule, cred, d) {
+		steps.add("identity", StepFailed, d.Reason.String()+": "+d.Detail)
+		return rule.mode
+	}
+	steps.add("identity", StepOK, d.Identity.User)
+	d.Outcome, d.Reason = v.admits(q, d)
+	if d.Outcome != Allowed {
+		steps.add("allow", StepFailed, d.Reason.String())
+		return rule.mode
+	}
+	steps.add("allow", StepOK, "")
+	return rule.mode
+}
+
+func (s *Steps) rule(c *compiledRule, named *Rule) {
+	switch {
+	case s == nil:
+	case named == nil:
+		s.add("rule", StepOK, "none matches: any valid credential")
+	default:
+		name := named.Name
+		if name == "" {
+			name = fmt.Sprintf("rules[%d]", c.index)
+		}
+		s.add("rule", StepOK, name+": "+named.Access.String())
+	}
+}
+
+// A verdict is what a request stands under: its rule and, where its path can
+// be read in several ways, the rules of the other readings.
+type verdict struct {
+	rule   *compiledRule
+	others []*compiledRule
+	host   string
+	path   string
+	reason Reason // where there is none
+}
+
+// under finds the rule of a request, or says that it is not to be read.
+func (e *Engine) under(q *Request) (verdict, bool) {
+	t, ok := readPath(q.Path, e.policy.Paths)
+	if !ok {
+		return verdict{reason: ReasonAmbiguousPath}, false
+	}
+	v := verdict{host: hostName(q.Host), path: t.path}
+	var unclear bool
+	v.rule, unclear = e.ruleAt(q, v.host, t.path)
+	for _, path := range t.others {
+		r, un := e.ruleAt(q, v.host, path)
+		unclear = unclear || un
+		if r == v.rule {
+			continue
+		}
+		if strictness(r) > strictness(v.rule) {
+			r, v.rule = v.rule, r
+		}
+		v.others = append(v.others, r)
+	}
+	if unclear {
+		return verdict{reason: ReasonUnreadable}, false
+	}
+	if t.ambiguous && strictness(v.rule) < strictness(e.fallback) {
+		v.rule = e.fallback
+	}
+	return v, true
+}
+
+func (e *Engine) ruleAt(q *Request, host, path string) (*compiledRule, bool) {
+	r, unclear := e.rules.first(q, host, path)
+	if r == nil {
+		r = e.fallback
+	}
+	return r, unclear
+}
+
+// strictness orders rules by what they ask of a caller.
+func strictness(c *compiledRule) int {
+	return [...]int{Public: 0, Optional: 1, Authenticated: 2, DenyAll: 3}[c.Access]
+}
+
+// admits asks every rule that the request may stand under.
+func (v *verdict) admits(q *Request, d *Decision) (Outcome, Reason) {
+	outcome, reason := v.rule.admits(q, v.host, v.path, d.Identity)
+	for _, r := range v.others {
+		if outcome != Allowed {
+			break
+		}
+		if r.Access == Public || r.Access == Optional {
+			continue
+		}
+		if !r.trusts(d.Provider) {
+			return Unauthenticated, ReasonNoOwner
+		}
+		outcome, reason = r.admits(q, v.host, v.path, d.Identity)
+	}
+	return outcome, reason
+}
+
+func (c *compiledRule) trusts(provider string) bool {
+	for _, p := range c.providers {
+		if p.Name == provider {
+			return true
+		}
+	}
+	return false
+}
+
+// identify finds out who a credential speaks for: from what is remembered, or
+// from its owner. It reports false with the decision filled in otherwise.
+func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, d *Decision) bool {
+	owner, direct := rule.immediate(&cred)
+	if direct != nil {
+		id, err := direct.Lookup(cred)
+		if err != nil {
+			refuse(d, owner.Name, err)
+			return false
+		}
+		d.Provider, d.Identity = owner.Name, id
+		return true
+	}
+
+	now := e.now()
+	key := e.cache.key(rule.scope, &cred)
+	found := e.cache.get(key, now)
+	d.Cached = found != nil
+	if found == nil {
+		if owner = rule.owner(cred); owner == nil {
+			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
+			return false
+		}
+		var err error
+		if found, err = e.verify(ctx, key, owner, cred); err != nil {
+			refuse(d, owner.Name, err)
+			return false
+		}
+	}
+	if found.refusal != nil {
+		refuse(d, found.provider.Name, found.refusal)
+		return false
+	}
+	d.Provider, d.Identity = found.provider.Name, found.identity
+	return true
+}
+
+// verify has the owner of a credential look at it, once for all who wait, and
+// remembers the answer.
+func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider, cred Credential) (*entry, error) {
+	kept := Credential{Kind: cred.Kind, User: strings.Clone(cred.User), Secret: cred.Secret.Clone()}
+	return e.flights.join(ctx, key, func(ctx context.Context) (*entry, error) {
+		id, err := owner.Verify(ctx, kept)
+		now := e.now()
+		var refusal *Rejection
+		switch {
+		case errors.As(err, &refusal) && refusal.CacheFor > 0:
+			found := &entry{provider: owner, refusal: refusal}
+			e.cache.put(key, found, now, refusal.CacheFor)
+			return found, nil
+		case err != nil:
+			return nil, err
+		case id.User == "":
+			return nil, errNoUser
+		}
+		if !e.keepAttributes {
+			id.Attributes = nil
+		}
+		found := &entry{provider: owner, identity: &id}
+		if !id.Expires.IsZero() {
+			found.expiry = id.Expires.Unix()
+		}
+		if ttl := cacheFor(&id, owner, now); ttl > 0 {
+			e.cache.put(key, found, now, ttl)
+		}
+		return found, nil
+	})
+}
+
+var errNoUser = errors.New("the provider answered with an identity without a user")
+
+// cacheFor is how long an identity may be reused; zero: not at all.
+func cacheFor(id *Identity, owner *NamedProvider, now time.Time) time.Duration {
+	ttl := defaultCacheFor
+	if owner.CacheFor > 0 {
+		ttl = owner.CacheFor
+	}
+	if id.CacheFor != 0 {
+		ttl = min(ttl, id.CacheFor)
+	}
+	if !id.Expires.IsZero() {
+		ttl = min(ttl, id.Expires.Sub(now))
+	}
+	return max(ttl, 0)
+}
+
+// refuse turns a provider's error into a denial: refused where it says so,
+// cannot tell in every other case.
+func refuse(d *Decision, provider string, err error) {
+	d.Provider, d.Detail = provider, err.Error()
+	var refusal *Rejection
+	if errors.As(err, &refusal) {
+		d.Outcome, d.Reason = Unauthenticated, refusal.Reason
+		return
+	}
+	if errors.Is(err, ErrRejected) {
+		d.Outcome, d.Reason = Unauthenticated, ReasonInactive
+		return
+	}
+	d.Outcome, d.Reason, d.RetryAfter = Undecided, ReasonProviderDown, defaultRetry
+	var down *Unavailable
+	switch {
+	case errors.As(err, &down):
+		if down.RetryAfter > 0 {
+			d.RetryAfter = min(down.RetryAfter, maxRetry)
+		}
+		if down.Misconfigured {
+			d.Reason = ReasonMisconfigured
+		} else if down.Throttled {
+			d.Reason = ReasonThrottled
+		}
+	case errors.Is(err, errPanic):
+		d.Reason = ReasonPanic
+	case errors.Is(err, errNoUser):
+		d.Reason = ReasonInternal
+	}
+}
+
+// immediate returns the provider that answers for a credential from memory,
+// if its owner is one.
+func (c *compiledRule) immediate(cred *Credential) (*NamedProvider, Immediate) {
+	for i := range c.direct {
+		if c.direct[i].Owns(*cred) {
+			return c.direct[i].named, c.direct[i].Immediate
+		}
+	}
+	return nil, nil
+}
+
+// owner returns the provider that issued a credential, or nil. The order is
+// the configured one.
+func (c *compiledRule) owner(cred Credential) *NamedProvider {
+	for _, p := range c.providers {
+		if p.Owns(cred) {
+			return p
+		}
+	}
+	return nil
+}
