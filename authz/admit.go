@@ -1,6 +1,9 @@
 package authz
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // A Condition is a compiled expression of a rule (its "when").
 type Condition interface {
@@ -12,7 +15,7 @@ type Condition interface {
 
 // admits says whether an identity may make a request under the rule: Allowed
 // and ReasonVerified, or why not.
-func (c *compiledRule) admits(q *Request, host, path string, id *Identity) (Outcome, Reason) {
+func (c *compiledRule) admits(q *Request, host, path string, id *Identity, now time.Time) (Outcome, Reason) {
 	a := &c.Allow
 	switch {
 	case len(a.Sources) > 0 && !within(q.Source, a.Sources):
@@ -30,8 +33,11 @@ func (c *compiledRule) admits(q *Request, host, path string, id *Identity) (Outc
 		return Forbidden, ReasonGroupNotAllowed
 	case len(a.Scopes) > 0 && !intersect(a.Scopes, id.Scopes):
 		return Forbidden, ReasonScope
+	case len(a.ACR) > 0 && !slices.Contains(a.ACR, id.ACR),
+		a.MaxAge > 0 && (id.AuthTime.IsZero() || now.Sub(id.AuthTime) > a.MaxAge):
+		return Unauthenticated, ReasonStepUp
 	}
-	if len(c.ReadOnlyGroups) > 0 && !readOnlyMethod(q.Method) {
+	if len(c.ReadOnlyGroups) > 0 && !c.preset.reads(q, path) {
 		if intersect(c.ReadOnlyGroups, id.Groups) {
 			return Forbidden, ReasonReadOnly
 		}
@@ -40,7 +46,7 @@ func (c *compiledRule) admits(q *Request, host, path string, id *Identity) (Outc
 		}
 	}
 	if id.Limits != nil {
-		if reason := id.Limits.refuse(q, host, path); reason != NoReason {
+		if reason := id.Limits.refuse(q, host, path, c.preset); reason != NoReason {
 			return Forbidden, reason
 		}
 	}
@@ -55,9 +61,9 @@ func (c *compiledRule) admits(q *Request, host, path string, id *Identity) (Outc
 }
 
 // refuse says why an API token may not be used for a request, or NoReason.
-func (l *Limits) refuse(q *Request, host, path string) Reason {
+func (l *Limits) refuse(q *Request, host, path string, p *preset) Reason {
 	switch {
-	case l.ReadOnly && !readOnlyMethod(q.Method):
+	case l.ReadOnly && !p.reads(q, path):
 		return ReasonReadOnly
 	case len(l.Sources) > 0 && !within(q.Source, l.Sources):
 		return ReasonSourceNotAllowed
@@ -67,12 +73,6 @@ func (l *Limits) refuse(q *Request, host, path string) Reason {
 		return ReasonScope
 	}
 	return NoReason
-}
-
-// readOnlyMethod reports whether a method is safe and carries no surprise
-// (RFC 9110 §9.2.1, without TRACE).
-func readOnlyMethod(method string) bool {
-	return method == "GET" || method == "HEAD" || method == "OPTIONS"
 }
 
 func intersect(wanted, have []string) bool {

@@ -31,6 +31,9 @@ func (r *Rule) Faults() (faults []Fault) {
 			fault("match.headers", "%q is not a header name: write it in lower case", name)
 		}
 	}
+	if r.Preset != "" && presets[r.Preset] == nil {
+		fault("preset", "%q is none of %s", r.Preset, strings.Join(presetNames(), ", "))
+	}
 	if r.Access == Public || r.Access == DenyAll {
 		for _, k := range r.unusedKeys() {
 			fault(k, "has no effect under access: %s, which looks at no credential; remove it or the access", r.Access)
@@ -51,6 +54,8 @@ func (r *Rule) unusedKeys() (keys []string) {
 		{"allow.roles", len(r.Allow.Roles) > 0},
 		{"allow.scopes", len(r.Allow.Scopes) > 0},
 		{"allow.clients", len(r.Allow.Clients) > 0},
+		{"allow.acr", len(r.Allow.ACR) > 0},
+		{"allow.max_age", r.Allow.MaxAge != 0},
 		{"allow.sources", len(r.Allow.Sources) > 0},
 		{"read_only_groups", len(r.ReadOnlyGroups) > 0},
 		{"when", r.When != ""},

@@ -71,6 +71,8 @@ func (p *Policy) readAuthorization(header string) (Credential, Reason) {
 		kind = Bearer
 	case strings.EqualFold(scheme, "basic"):
 		kind = Basic
+	case p.Prover != nil && strings.EqualFold(scheme, "dpop"):
+		kind = DPoP
 	default:
 		return Credential{}, otherScheme(scheme)
 	}

@@ -12,9 +12,10 @@ const (
 	Malformed                      // 400: ambiguous or unreadable
 	Forbidden                      // 403: known caller, not allowed here
 	Allowed                        // the request goes on
+	Answered                       // 200 from the gate itself; the request goes no further
 )
 
-var outcomeWords = [...]string{"unavailable", "deny", "malformed", "forbidden", "allow"}
+var outcomeWords = [...]string{"unavailable", "deny", "malformed", "forbidden", "allow", "answer"}
 
 // String returns the word used in logs and metrics.
 func (o Outcome) String() string { return outcomeWords[o] }
@@ -36,6 +37,8 @@ type Decision struct {
 
 	// KeepCredential leaves the caller's credential on the request.
 	KeepCredential bool
+
+	Document []byte // with Answered: a JSON document that anybody may read
 
 	RetryAfter time.Duration // with Undecided
 	Detail     string        // for the log only; never shown to the caller

@@ -70,7 +70,7 @@ func (e *Engine) compile(r *Rule, index int) (*compiledRule, error) {
 	for _, f := range r.Faults() {
 		return nil, fmt.Errorf("rule %d: %s: %s", index+1, f.Key, f.Problem)
 	}
-	c := &compiledRule{Rule: r, index: index, mode: e.policy.Mode}
+	c := &compiledRule{Rule: r, index: index, mode: e.policy.Mode, preset: presets[r.Preset]}
 	if r.Mode != nil {
 		c.mode = *r.Mode
 	}
@@ -154,6 +154,10 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 		steps.add("path", StepFailed, "the request can be read in more than one way")
 		return e.policy.Mode
 	}
+	if doc := e.policy.Documents[v.path]; doc != nil && (q.Method == "GET" || q.Method == "HEAD") {
+		d.Outcome, d.Reason, d.Document = Answered, ReasonDocument, doc
+		return Enforce
+	}
 	rule := v.rule
 	if rule != e.fallback {
 		d.Rule = rule.Rule
@@ -166,6 +170,11 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 		return rule.mode
 	case DenyAll:
 		d.Outcome, d.Reason = Forbidden, ReasonDeniedByRule
+		return rule.mode
+	}
+
+	if rule.Preflight && len(v.others) == 0 && preflight(q) {
+		d.Outcome, d.Reason, d.KeepCredential = Allowed, ReasonPreflight, true
 		return rule.mode
 	}
 
@@ -183,18 +192,32 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	}
 	steps.add("credential", StepOK, cred.Kind.String())
 
-	if !e.identify(ctx, rule, cred, d) {
+	now := e.now()
+	if !e.identify(ctx, rule, cred, now, d) {
 		steps.add("identity", StepFailed, d.Reason.String()+": "+d.Detail)
 		return rule.mode
 	}
 	steps.add("identity", StepOK, d.Identity.User)
-	d.Outcome, d.Reason = v.admits(q, d)
+	if reason, detail := e.proven(q, &cred, d.Identity, now); reason != NoReason {
+		d.Outcome, d.Reason, d.Detail = Unauthenticated, reason, detail
+		steps.add("binding", StepFailed, detail)
+		return rule.mode
+	}
+	d.Outcome, d.Reason = v.admits(q, d, now)
 	if d.Outcome != Allowed {
 		steps.add("allow", StepFailed, d.Reason.String())
 		return rule.mode
 	}
 	steps.add("allow", StepOK, "")
 	return rule.mode
+}
+
+// preflight reports whether a request is a CORS preflight, and not just an
+// OPTIONS that somebody hopes is let through (Fetch standard, CORS-preflight).
+func preflight(q *Request) bool {
+	_, origins := q.Header("origin")
+	method, methods := q.Header("access-control-request-method")
+	return q.Method == "OPTIONS" && origins == 1 && methods == 1 && isToken(method)
 }
 
 func (s *Steps) rule(c *compiledRule, named *Rule) {
@@ -264,8 +287,8 @@ func strictness(c *compiledRule) int {
 }
 
 // admits asks every rule that the request may stand under.
-func (v *verdict) admits(q *Request, d *Decision) (Outcome, Reason) {
-	outcome, reason := v.rule.admits(q, v.host, v.path, d.Identity)
+func (v *verdict) admits(q *Request, d *Decision, now time.Time) (Outcome, Reason) {
+	outcome, reason := v.rule.admits(q, v.host, v.path, d.Identity, now)
 	for _, r := range v.others {
 		if outcome != Allowed {
 			break
@@ -276,7 +299,7 @@ func (v *verdict) admits(q *Request, d *Decision) (Outcome, Reason) {
 		if !r.trusts(d.Provider) {
 			return Unauthenticated, ReasonNoOwner
 		}
-		outcome, reason = r.admits(q, v.host, v.path, d.Identity)
+		outcome, reason = r.admits(q, v.host, v.path, d.Identity, now)
 	}
 	return outcome, reason
 }
@@ -292,7 +315,7 @@ func (c *compiledRule) trusts(provider string) bool {
 
 // identify finds out who a credential speaks for: from what is remembered, or
 // from its owner. It reports false with the decision filled in otherwise.
-func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, d *Decision) bool {
+func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, now time.Time, d *Decision) bool {
 	owner, direct := rule.immediate(&cred)
 	if direct != nil {
 		id, err := direct.Lookup(cred)
@@ -304,7 +327,6 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 		return true
 	}
 
-	now := e.now()
 	key := e.cache.key(rule.scope, &cred)
 	found := e.cache.get(key, now)
 	d.Cached = found != nil

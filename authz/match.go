@@ -23,7 +23,8 @@ type compiledRule struct {
 	providers []*NamedProvider
 	direct    []directProvider // those that answer from memory
 	scope     uint64           // number of that set of providers, for the cache
-	condition Condition        // of when; nil: none
+	preset    *preset
+	condition Condition // of when; nil: none
 }
 
 type directProvider struct {
@@ -43,10 +44,14 @@ type pathNode struct {
 func (r *rules) add(c *compiledRule) {
 	r.list = append(r.list, c)
 	for _, root := range r.roots(c.Match.Hosts) {
-		if len(c.Match.Paths) == 0 {
+		paths := c.Match.Paths
+		if len(paths) == 0 && c.preset != nil {
+			paths = c.preset.paths
+		}
+		if len(paths) == 0 {
 			root.deep = append(root.deep, c.index)
 		}
-		for _, p := range c.Match.Paths {
+		for _, p := range paths {
 			root.add(p, c.index)
 		}
 	}

@@ -1,9 +1,6 @@
 package authz
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A NamedProvider is a provider under the name that rules, logs and metrics
 // know it by.
@@ -46,23 +43,13 @@ const (
 	AllowAmbiguous
 )
 
+var admissionWords = [...]string{"refuse", "allow"}
+
 // UnmarshalText reads "refuse" or "allow".
-func (a *Admission) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "refuse":
-		*a = RefuseAmbiguous
-	case "allow":
-		*a = AllowAmbiguous
-	default:
-		return fmt.Errorf("%q is neither refuse nor allow", text)
-	}
-	return nil
-}
+func (a *Admission) UnmarshalText(text []byte) error { return readWord(a, admissionWords[:], text) }
 
 // MarshalText writes the word that UnmarshalText reads.
-func (a Admission) MarshalText() ([]byte, error) {
-	return []byte([...]string{"refuse", "allow"}[a]), nil
-}
+func (a Admission) MarshalText() ([]byte, error) { return []byte(admissionWords[a]), nil }
 
 // Mode is whether a decision is enforced or only recorded.
 type Mode uint8
@@ -73,21 +60,13 @@ const (
 	Shadow
 )
 
+var modeWords = [...]string{"enforce", "shadow"}
+
 // UnmarshalText reads "enforce" or "shadow".
-func (m *Mode) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "enforce":
-		*m = Enforce
-	case "shadow":
-		*m = Shadow
-	default:
-		return fmt.Errorf("%q is neither enforce nor shadow", text)
-	}
-	return nil
-}
+func (m *Mode) UnmarshalText(text []byte) error { return readWord(m, modeWords[:], text) }
 
 // MarshalText writes the word that UnmarshalText reads.
-func (m Mode) MarshalText() ([]byte, error) { return []byte([...]string{"enforce", "shadow"}[m]), nil }
+func (m Mode) MarshalText() ([]byte, error) { return []byte(modeWords[m]), nil }
 
 // Policy is everything a decision depends on besides the request: immutable
 // once an Engine was made with it.
@@ -103,6 +82,18 @@ type Policy struct {
 	Paths             PathPolicy
 	Providers         []NamedProvider // in order
 	Rules             []Rule          // in order; first match wins
+
+	// Prover checks the proofs of DPoP-bound tokens; nil: the scheme DPoP is
+	// not taken, and tokens bound to a key are refused.
+	Prover       Prover
+	Certificates CertificateSource // where client certificates are learned from
+
+	// Documents are what the gate answers by itself, without a credential, to
+	// a GET of the path (RFC 9728 §3). Key: path in normal form.
+	Documents map[string][]byte
+	// ResourceMetadata is the URL of the protected-resource metadata document,
+	// named in every challenge (RFC 9728 §5.1); "" for none.
+	ResourceMetadata string
 
 	// Compile makes the condition of a rule's expression; nil: expressions
 	// are not available.
@@ -127,20 +118,10 @@ const (
 	PercentEncode
 )
 
+var nonASCIIWords = [...]string{"refuse", "percent-encode"}
+
 // UnmarshalText reads "refuse" or "percent-encode".
-func (n *NonASCII) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "refuse":
-		*n = RefuseNonASCII
-	case "percent-encode":
-		*n = PercentEncode
-	default:
-		return fmt.Errorf("%q is neither refuse nor percent-encode", text)
-	}
-	return nil
-}
+func (n *NonASCII) UnmarshalText(text []byte) error { return readWord(n, nonASCIIWords[:], text) }
 
 // MarshalText writes the word that UnmarshalText reads.
-func (n NonASCII) MarshalText() ([]byte, error) {
-	return []byte([...]string{"refuse", "percent-encode"}[n]), nil
-}
+func (n NonASCII) MarshalText() ([]byte, error) { return []byte(nonASCIIWords[n]), nil }

@@ -106,6 +106,10 @@ type Identity struct {
 	// the configuration. The credential's own expiry always bounds it too.
 	CacheFor time.Duration
 
+	// Bound is the key that the credential is bound to; nil: to none. The
+	// provider only reads it off: the engine has it proven, on every request.
+	Bound *Binding
+
 	// Limits are what an API token may be used for; nil: not limited.
 	Limits *Limits
 

@@ -12,6 +12,9 @@ const (
 	ReasonPublic   // the rule wants none
 	ReasonOptional // the rule can do without, and there was none
 	ReasonDisabled // the global switch is off
+	ReasonPreflight
+	// answered by the gate itself
+	ReasonDocument
 	// no or unusable credential
 	ReasonNoCredential
 	ReasonUnsupportedScheme
@@ -37,6 +40,7 @@ const (
 	ReasonUsername
 	ReasonAppOnly // no user in it, and no service account mapped
 	ReasonUnbound // bound to a key that was not proven
+	ReasonProof   // the proof of the key is bad
 	ReasonInactive
 	ReasonRevoked
 	ReasonChecksum
@@ -73,6 +77,8 @@ var reasonWords = [reasonCount]string{
 	ReasonPublic:              "public",
 	ReasonOptional:            "optional",
 	ReasonDisabled:            "disabled",
+	ReasonPreflight:           "preflight",
+	ReasonDocument:            "document",
 	ReasonNoCredential:        "no_credential",
 	ReasonUnsupportedScheme:   "unsupported_scheme",
 	ReasonNoOwner:             "no_owner",
@@ -95,6 +101,7 @@ var reasonWords = [reasonCount]string{
 	ReasonUsername:            "username",
 	ReasonAppOnly:             "app_only",
 	ReasonUnbound:             "unbound",
+	ReasonProof:               "proof",
 	ReasonInactive:            "inactive",
 	ReasonRevoked:             "revoked",
 	ReasonChecksum:            "checksum",

@@ -1,8 +1,8 @@
 package authz
 
 import (
-	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Access is what a rule asks of the caller.
@@ -25,15 +25,7 @@ func (a Access) String() string { return accessWords[a] }
 func (a Access) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads one of the words of the configuration.
-func (a *Access) UnmarshalText(text []byte) error {
-	for i, w := range accessWords {
-		if w == string(text) {
-			*a = Access(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is none of public, optional, authenticated, deny", text)
-}
+func (a *Access) UnmarshalText(text []byte) error { return readWord(a, accessWords[:], text) }
 
 // Rule says who may make which requests. The yaml names are the keys of the
 // configuration file.
@@ -46,6 +38,8 @@ type Rule struct {
 	ReadOnlyGroups []string `yaml:"read_only_groups"` // their members may only GET, HEAD, OPTIONS
 	When           string   `yaml:"when"`             // an expression
 	Mode           *Mode    `yaml:"mode"`             // nil: the policy's
+	Preset         string   `yaml:"preset"`           // jira, confluence or bitbucket: what their REST paths mean
+	Preflight      bool     `yaml:"preflight"`        // a real CORS preflight passes without a credential
 }
 
 // Match is which requests a rule is for: everything given must hold, and of
@@ -66,6 +60,8 @@ type Allow struct {
 	Roles   []string       `yaml:"roles"`
 	Scopes  []string       `yaml:"scopes"`
 	Clients []string       `yaml:"clients"`
+	ACR     []string       `yaml:"acr"`     // authentication context, asked for by a step-up challenge (RFC 9470)
+	MaxAge  time.Duration  `yaml:"max_age"` // since the user last proved themselves; zero: any
 	Sources []netip.Prefix `yaml:"sources"`
 }
 

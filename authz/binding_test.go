@@ -1,0 +1,85 @@
+package authz
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"net/url"
+	"testing"
+)
+
+// oneProof takes the proof "good" for key "k" and nothing else.
+type oneProof struct{ seen []Proof }
+
+func (o *oneProof) Prove(p Proof) error {
+	o.seen = append(o.seen, p)
+	if p.JWT != "good" || p.Thumbprint != "k" {
+		return errors.New("bad proof")
+	}
+	return nil
+}
+
+func TestBoundTokens(t *testing.T) {
+	der := []byte("a certificate")
+	sum := sha256.Sum256(der)
+	hash, hexHash := base64.RawURLEncoding.EncodeToString(sum[:]), hex.EncodeToString(sum[:])
+	peer := url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	other := url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("other")})))
+
+	a := bookOf("a-", "free")
+	a.known["a-key"] = Identity{User: "key", Bound: &Binding{KeyThumbprint: "k"}}
+	a.known["a-cert"] = Identity{User: "cert", Bound: &Binding{CertificateHash: hash}}
+	a.known["a-both"] = Identity{User: "both", Bound: &Binding{KeyThumbprint: "k", CertificateHash: hash}}
+	for _, c := range []struct {
+		name        string
+		headers     []string
+		certificate string
+		source      CertificateSource
+		want        Reason
+	}{
+		{"unbound", []string{"authorization: Bearer a-free"}, "", NoCertificates, ReasonVerified},
+		{"unbound sent as dpop", []string{"authorization: DPoP a-free", "dpop: good"}, "", NoCertificates, ReasonUnbound},
+		{"dpop", []string{"authorization: DPoP a-key", "dpop: good"}, "", NoCertificates, ReasonVerified},
+		{"dpop sent as bearer", []string{"authorization: Bearer a-key", "dpop: good"}, "", NoCertificates, ReasonUnbound},
+		{"dpop without proof", []string{"authorization: DPoP a-key"}, "", NoCertificates, ReasonUnbound},
+		{"dpop two proofs", []string{"authorization: DPoP a-key", "dpop: good", "dpop: good"}, "", NoCertificates, ReasonUnbound},
+		{"dpop bad proof", []string{"authorization: DPoP a-key", "dpop: bad"}, "", NoCertificates, ReasonProof},
+		{"cert", []string{"authorization: Bearer a-cert"}, peer, PeerCertificate, ReasonVerified},
+		{"cert, other", []string{"authorization: Bearer a-cert"}, other, PeerCertificate, ReasonUnbound},
+		{"cert, none", []string{"authorization: Bearer a-cert"}, "", PeerCertificate, ReasonUnbound},
+		{"cert, two", []string{"authorization: Bearer a-cert"}, peer + peer, PeerCertificate, ReasonUnbound},
+		{"cert, not looked for", []string{"authorization: Bearer a-cert"}, peer, NoCertificates, ReasonUnbound},
+		{"xfcc", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Hash=" + hexHash + ";Subject=\"CN=a,O=b\""}, "", ForwardedCertificate, ReasonVerified},
+		{"xfcc last counts", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Hash=" + hexHash + ",Hash=00"}, "", ForwardedCertificate, ReasonUnbound},
+		{"xfcc last is ours", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Hash=00,By=x;Hash=" + hexHash}, "", ForwardedCertificate, ReasonVerified},
+		{"xfcc quoted", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Subject=\",Hash=" + hexHash + "\""}, "", ForwardedCertificate, ReasonUnbound},
+		{"xfcc hash twice", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Hash=" + hexHash + ";Hash=" + hexHash}, "", ForwardedCertificate, ReasonUnbound},
+		{"xfcc forged, peer counts", []string{"authorization: Bearer a-cert", "x-forwarded-client-cert: Hash=" + hexHash}, "", PeerCertificate, ReasonUnbound},
+		{"both", []string{"authorization: DPoP a-both", "dpop: good"}, peer, PeerCertificate, ReasonVerified},
+		{"both, cert only", []string{"authorization: Bearer a-both"}, peer, PeerCertificate, ReasonUnbound},
+		{"both, key only", []string{"authorization: DPoP a-both", "dpop: good"}, "", PeerCertificate, ReasonUnbound},
+	} {
+		e := newEngine(t, Policy{
+			Providers: []NamedProvider{{Name: "a", Provider: a}}, Prover: &oneProof{}, Certificates: c.source,
+		})
+		q := get("/x", c.headers...)
+		q.Certificate = c.certificate
+		for _, temperature := range []string{"cold", "hot"} {
+			d := e.Decide(t.Context(), q)
+			if d.Reason != c.want || (d.Outcome == Allowed) != (c.want == ReasonVerified) {
+				t.Errorf("%s, %s: %v/%v (%s)", c.name, temperature, d.Outcome, d.Reason, d.Detail)
+			}
+		}
+	}
+
+	// Without a prover the scheme is not taken, and bound tokens are refused.
+	e := newEngine(t, Policy{Providers: []NamedProvider{{Name: "a", Provider: a}}})
+	if d := e.Decide(t.Context(), get("/x", "authorization: DPoP a-key", "dpop: good")); d.Reason != ReasonUnsupportedScheme {
+		t.Errorf("DPoP without a prover: %v", d.Reason)
+	}
+	if d := e.Decide(t.Context(), get("/x", "authorization: Bearer a-key")); d.Reason != ReasonUnbound {
+		t.Errorf("bound token without a prover: %v", d.Reason)
+	}
+}
