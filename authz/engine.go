@@ -318,6 +318,10 @@ func (c *compiledRule) trusts(provider string) bool {
 func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, now time.Time, d *Decision) bool {
 	owner, direct := rule.immediate(&cred)
 	if direct != nil {
+		if !cred.wellFormed() {
+			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
+			return false
+		}
 		id, err := direct.Lookup(cred)
 		if err != nil {
 			refuse(d, owner.Name, err)
@@ -331,6 +335,10 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 	found := e.cache.get(key, now)
 	d.Cached = found != nil
 	if found == nil {
+		if !cred.wellFormed() {
+			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
+			return false
+		}
 		if owner = rule.owner(cred); owner == nil {
 			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
 			return false

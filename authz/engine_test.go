@@ -116,6 +116,8 @@ func TestDecide(t *testing.T) {
 		{"good", get("/x", alice), Allowed, ReasonVerified, "alice"},
 		{"good key", get("/x", "x-api-key: a-alice"), Allowed, ReasonVerified, "alice"},
 		{"bad", get("/x", "authorization: Bearer a-mallory"), Unauthenticated, ReasonSignature, ""},
+		{"joined", get("/x", "authorization: Bearer a-alice,Bearer a-alice"), Malformed, ReasonMalformedCredential, ""},
+		{"strange bytes", get("/x", "authorization: Bearer a-alice\x00"), Malformed, ReasonMalformedCredential, ""},
 		{"nobody's", get("/x", "authorization: Bearer zzz"), Unauthenticated, ReasonNoOwner, ""},
 		{"down", get("/x", "authorization: Bearer a-down"), Undecided, ReasonProviderDown, ""},
 		{"throttled", get("/x", "authorization: Bearer a-busy"), Undecided, ReasonThrottled, ""},
