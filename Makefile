@@ -1,0 +1,16 @@
+# Each command does all of its own set-up, into .tools/.
+
+demo:  ## the whole picture on loopback: Envoy, an identity provider, a sample API, Gatelodge
+	@go run ./internal/dev setup envoy
+	@go run ./cmd/gatelodge demo
+
+test:  ## all tests, against the real parts
+	@go run ./internal/dev test
+
+build: ## the binary
+	go build -trimpath -o gatelodge ./cmd/gatelodge
+
+clean: ## removes what the commands above made
+	rm -rf .tools gatelodge
+
+.PHONY: demo test build clean
