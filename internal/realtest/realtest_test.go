@@ -1,6 +1,8 @@
 package realtest_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -123,4 +125,43 @@ func body(t *testing.T, resp *http.Response) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestKeycloakRotatesAndRestarts(t *testing.T) {
+	t.Parallel()
+	k := realtest.NewKeycloak(t)
+	r := k.Realm(t)
+	before := keyID(t, r.UserToken(t, "web", "alice"))
+	r.RotateKeys(t)
+	after := keyID(t, r.UserToken(t, "web", "alice"))
+	if before == after {
+		t.Errorf("signed with key %s before and after the rotation", before)
+	}
+	keys := get(t, r.Issuer()+"/protocol/openid-connect/certs")
+	if !strings.Contains(keys, before) || !strings.Contains(keys, after) {
+		t.Errorf("of the keys %s and %s not both are published: %s", before, after, keys)
+	}
+	k.Stop()
+	if resp, err := http.Get(r.Issuer()); err == nil {
+		_ = resp.Body.Close()
+		t.Error("answers after Stop")
+	}
+	k.Start(t)
+	if got := keyID(t, r.ClientToken(t, "svc")); got != after {
+		t.Errorf("signed with key %s after the restart, %s before", got, after)
+	}
+}
+
+func keyID(t *testing.T, jwt string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(jwt, ".")
+	b, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h struct{ Kid string }
+	if err := json.Unmarshal(b, &h); err != nil {
+		t.Fatal(err)
+	}
+	return h.Kid
 }
