@@ -4,52 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 )
-
-// TestMain lets the scripts run the real command as a process of its own.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"gatelodge": func() { os.Exit(Main()) },
-	})
-}
-
-// TestScripts runs testdata/script/*.txtar.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus,
-		},
-	})
-}
-
-// scriptStatus is "status N command [args...]": the command must end with
-// exactly that exit status.
-func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N command [args...]")
-	}
-	got := "0"
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var coded interface{ ExitCode() int }
-		if !errors.As(err, &coded) {
-			ts.Fatalf("%s: %v", args[1], err)
-		}
-		got = strconv.Itoa(coded.ExitCode())
-	}
-	if got != args[0] {
-		ts.Fatalf("%s: exit status %s, want %s", strings.Join(args[1:], " "), got, args[0])
-	}
-}
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	var walk func(cmd *cobra.Command)
