@@ -3,6 +3,9 @@
 // developer's machine and in CI.
 //
 //	go run ./internal/dev setup [part …]   install into .tools
+//	go run ./internal/dev check            format, modules, layers, vet, staticcheck …
+//	go run ./internal/dev test [package …] setup, check, and all tests
+//	go run ./internal/dev prove            what is too slow for every run
 package main
 
 import (
@@ -13,19 +16,23 @@ import (
 	"syscall"
 )
 
-// commands is what dev can do.
-var commands = map[string]func(ctx context.Context, args []string) error{
-	"setup": setup,
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	commands := map[string]func(ctx context.Context, args []string) error{
+		"setup": setup,
+		"check": runChecks,
+		"test":  test,
+	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./internal/dev setup|check|test|prove [argument …]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./internal/dev setup|check|test [argument …]")
 		os.Exit(2)
 	}
-	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
+	err := atRoot()
+	if err == nil {
+		err = commands[os.Args[1]](ctx, os.Args[2:])
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "dev %s: %v\n", os.Args[1], err)
 		os.Exit(1)
 	}

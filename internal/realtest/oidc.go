@@ -3,7 +3,6 @@ package realtest
 import (
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -189,7 +188,7 @@ func accessToken(t testing.TB, resp *http.Response) string {
 		AccessToken string `json:"access_token"`
 	}
 	if err := json.Unmarshal(b, &answer); err != nil || resp.StatusCode != http.StatusOK || answer.AccessToken == "" {
-		t.Fatal(fmt.Sprintf("no access token: %s: %s", resp.Status, b))
+		t.Fatalf("no access token: %s: %s", resp.Status, b)
 	}
 	return answer.AccessToken
 }

@@ -3,6 +3,7 @@ package realtest
 import (
 	"crypto/rand"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,9 +59,7 @@ func realmSettings(name string) object {
 			"firstName": name, "lastName": "Doe",
 			"credentials": []object{{"type": "password", "value": name + "-pw", "temporary": false}},
 		}
-		for k, v := range more {
-			u[k] = v
-		}
+		maps.Copy(u, more)
 		return u
 	}
 	public := object{"publicClient": true, "directAccessGrantsEnabled": true, "redirectUris": []string{"http://127.0.0.1:*"}}
@@ -97,9 +96,7 @@ func realmClient(id, audience string, more, attributes object) object {
 			mapper("groups", "oidc-group-membership-mapper", object{"claim.name": "groups", "full.path": "false"}),
 		},
 	}
-	for k, v := range more {
-		c[k] = v
-	}
+	maps.Copy(c, more)
 	return c
 }
 
