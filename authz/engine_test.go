@@ -303,11 +303,18 @@ func TestCacheLife(t *testing.T) {
 			after  time.Duration
 			want   int64
 		}{
-			{"a-alice", 0, 1}, {"a-alice", 29 * time.Second, 0}, {"a-alice", 2 * time.Second, 1},
-			{"a-inactive", 0, 1}, {"a-inactive", 4 * time.Second, 0}, {"a-inactive", 2 * time.Second, 1},
-			{"a-never", 0, 1}, {"a-never", 0, 1},
-			{"a-down", 0, 1}, {"a-down", 0, 1},
-			{"a-forged", 0, 1}, {"a-forged", 0, 1},
+			{"a-alice", 0, 1},
+			{"a-alice", 29 * time.Second, 0},
+			{"a-alice", 2 * time.Second, 1},
+			{"a-inactive", 0, 1},
+			{"a-inactive", 4 * time.Second, 0},
+			{"a-inactive", 2 * time.Second, 1},
+			{"a-never", 0, 1},
+			{"a-never", 0, 1},
+			{"a-down", 0, 1},
+			{"a-down", 0, 1},
+			{"a-forged", 0, 1},
+			{"a-forged", 0, 1},
 		} {
 			if got := calls(c.secret, c.after); got != c.want {
 				t.Errorf("%s after %v: %d calls, want %d", c.secret, c.after, got, c.want)
@@ -401,8 +408,10 @@ func TestImmediateProvidersAreNotCached(t *testing.T) {
 	if d := ask(func(*Request) {}); d.Outcome != Unauthenticated {
 		t.Errorf("a revoked token lives on: %+v", d)
 	}
-	v.known["gl_alice"] = Identity{User: "alice", Limits: &Limits{ReadOnly: true, Paths: []string{"/rest/**"},
-		Hosts: []string{"api.example.com"}, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	v.known["gl_alice"] = Identity{User: "alice", Limits: &Limits{
+		ReadOnly: true, Paths: []string{"/rest/**"},
+		Hosts: []string{"api.example.com"}, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+	}}
 	for name, c := range map[string]struct {
 		change func(*Request)
 		why    Reason

@@ -13,13 +13,28 @@ func TestPathPatterns(t *testing.T) {
 		pattern, path string
 		want          bool
 	}{
-		{"/a", "/a", true}, {"/a", "/a/", false}, {"/a", "/a/b", false}, {"/a", "/ab", false}, {"/a", "/", false},
-		{"/", "/", true}, {"/", "/a", false},
-		{"/a/*", "/a/b", true}, {"/a/*", "/a", false}, {"/a/*", "/a/", false}, {"/a/*", "/a/b/c", false},
-		{"/a/*/c", "/a/b/c", true}, {"/a/*/c", "/a/b/d", false},
-		{"/a/**", "/a", true}, {"/a/**", "/a/", true}, {"/a/**", "/a/b/c/d", true}, {"/a/**", "/ab", false},
-		{"/**", "/", true}, {"/**", "/x/y", true},
-		{"/a/*/**", "/a/b", true}, {"/a/*/**", "/a", false}, {"/a/*/**", "/a/b/c", true},
+		{"/a", "/a", true},
+		{"/a", "/a/", false},
+		{"/a", "/a/b", false},
+		{"/a", "/ab", false},
+		{"/a", "/", false},
+		{"/", "/", true},
+		{"/", "/a", false},
+		{"/a/*", "/a/b", true},
+		{"/a/*", "/a", false},
+		{"/a/*", "/a/", false},
+		{"/a/*", "/a/b/c", false},
+		{"/a/*/c", "/a/b/c", true},
+		{"/a/*/c", "/a/b/d", false},
+		{"/a/**", "/a", true},
+		{"/a/**", "/a/", true},
+		{"/a/**", "/a/b/c/d", true},
+		{"/a/**", "/ab", false},
+		{"/**", "/", true},
+		{"/**", "/x/y", true},
+		{"/a/*/**", "/a/b", true},
+		{"/a/*/**", "/a", false},
+		{"/a/*/**", "/a/b/c", true},
 	} {
 		if got := matchPath(c.pattern, c.path); got != c.want {
 			t.Errorf("matchPath(%q, %q) = %v", c.pattern, c.path, got)
@@ -37,9 +52,13 @@ func TestHostPatterns(t *testing.T) {
 		pattern, host string
 		want          bool
 	}{
-		{"api.example.com", "API.example.com:443", true}, {"api.example.com", "api.example.com.", true},
-		{"API.example.com", "api.example.com", true}, {"api.example.com", "xapi.example.com", false},
-		{"*.example.com", "a.b.example.com", true}, {"*.example.com", "example.com", false}, {"*.example.com", "evilexample.com", false},
+		{"api.example.com", "API.example.com:443", true},
+		{"api.example.com", "api.example.com.", true},
+		{"API.example.com", "api.example.com", true},
+		{"api.example.com", "xapi.example.com", false},
+		{"*.example.com", "a.b.example.com", true},
+		{"*.example.com", "example.com", false},
+		{"*.example.com", "evilexample.com", false},
 		{"api.example.com", "api.example.com,evil.com", false},
 	} {
 		e := newEngine(t, Policy{Rules: []Rule{{Match: Match{Hosts: []string{c.pattern}}}}})
