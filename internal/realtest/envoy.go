@@ -17,7 +17,7 @@ import (
 // EnvoyProcess is a running Envoy.
 type EnvoyProcess struct {
 	Admin string // http://host:port of its admin listener
-	p     *process
+	p     *Process
 	addr  map[string]string
 }
 
@@ -39,15 +39,15 @@ func Envoy(t testing.TB, bootstrap string) *EnvoyProcess {
 	if err := os.WriteFile(file, []byte(bootstrap), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := startForTest(t, command{
-		name: "envoy", path: path,
-		args: []string{
+	p := Start(t, Command{
+		Name: "envoy", Path: path,
+		Args: []string{
 			"-c", file, "--admin-address-path", admin, "--disable-hot-restart",
 			"--concurrency", "1", "--drain-time-s", "1", "-l", "warning",
 		},
 	})
 	e := &EnvoyProcess{p: p}
-	if err := p.await(20*time.Second, func() bool { return e.ready(admin) }); err != nil {
+	if err := p.Await(20*time.Second, func() bool { return e.ready(admin) }); err != nil {
 		t.Fatal(err)
 	}
 	if e.addr, err = e.listeners(); err != nil {
@@ -96,10 +96,10 @@ func (e *EnvoyProcess) listeners() (map[string]string, error) {
 func (e *EnvoyProcess) Address(listener string) string { return e.addr[listener] }
 
 // Log returns what Envoy printed so far.
-func (e *EnvoyProcess) Log() string { return e.p.output() }
+func (e *EnvoyProcess) Log() string { return e.p.Output() }
 
 // Stop ends Envoy before the test ends.
-func (e *EnvoyProcess) Stop() { e.p.stop() }
+func (e *EnvoyProcess) Stop() { _ = e.p.Stop() }
 
 // ValidateEnvoy lets the real Envoy check a bootstrap file as it would at
 // start, without listening.

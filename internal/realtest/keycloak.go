@@ -22,7 +22,7 @@ type KeycloakServer struct {
 
 	dir, home        string
 	port, management int
-	p                *process
+	p                *Process
 }
 
 var sharedKeycloak = sync.OnceValues(func() (*KeycloakServer, error) {
@@ -87,9 +87,9 @@ func newKeycloak() (*KeycloakServer, error) {
 }
 
 func (k *KeycloakServer) start(rmAfter string) error {
-	p, err := start(command{
-		name: "keycloak", path: filepath.Join(k.dir, "bin", "kc.sh"), rmAfter: rmAfter,
-		args: parts.KeycloakArgs(k.home, k.port, k.management), env: parts.KeycloakEnv(),
+	p, err := start(Command{
+		Name: "keycloak", Path: filepath.Join(k.dir, "bin", "kc.sh"), rmAfter: rmAfter,
+		Args: parts.KeycloakArgs(k.home, k.port, k.management), Env: parts.KeycloakEnv(),
 		log: filepath.Join(k.home, "log"),
 	})
 	if err != nil {
@@ -97,11 +97,11 @@ func (k *KeycloakServer) start(rmAfter string) error {
 	}
 	k.p = p
 	health := fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.management)
-	return p.await(2*time.Minute, func() bool { return answersOK(health) })
+	return p.Await(2*time.Minute, func() bool { return answersOK(health) })
 }
 
 // Stop ends the server; its realms are kept for Start.
-func (k *KeycloakServer) Stop() { k.p.stop() }
+func (k *KeycloakServer) Stop() { _ = k.p.Stop() }
 
 // Start starts a stopped server on the same port with the same realms.
 func (k *KeycloakServer) Start(t testing.TB) {

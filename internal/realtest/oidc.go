@@ -32,7 +32,7 @@ type OIDCOptions struct {
 type OIDC struct {
 	Issuer string
 	Client *http.Client // trusts any certificate; its own, to add a client certificate to
-	p      *process
+	p      *Process
 }
 
 // OIDCProvider starts a plain-http OpenID provider that ends with the test.
@@ -64,16 +64,16 @@ func OIDCProviderWith(t testing.TB, o OIDCOptions) *OIDC {
 	if err := os.Symlink(filepath.Join(packages, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	p := startForTest(t, command{
-		name: "oidc-provider", path: node, args: []string{"--no-warnings", server},
-		env: []string{"OP_SETTINGS=" + o.settings(), "NODE_ENV=production"},
+	p := Start(t, Command{
+		Name: "oidc-provider", Path: node, Args: []string{"--no-warnings", server},
+		Env: []string{"OP_SETTINGS=" + o.settings(), "NODE_ENV=production"},
 	})
 	op := &OIDC{p: p, Client: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // our own, on loopback
 	}}
 	t.Cleanup(op.Client.CloseIdleConnections)
-	if err := p.await(20*time.Second, op.readIssuer); err != nil {
+	if err := p.Await(20*time.Second, op.readIssuer); err != nil {
 		t.Fatal(err)
 	}
 	return op
@@ -95,7 +95,7 @@ func (o OIDCOptions) settings() string {
 }
 
 func (op *OIDC) readIssuer() bool {
-	for line := range strings.Lines(op.p.output()) {
+	for line := range strings.Lines(op.p.Output()) {
 		var ready struct{ Issuer string }
 		if json.Unmarshal([]byte(line), &ready) == nil && ready.Issuer != "" {
 			op.Issuer = ready.Issuer
@@ -106,7 +106,7 @@ func (op *OIDC) readIssuer() bool {
 }
 
 // Stop ends the provider before the test ends.
-func (op *OIDC) Stop() { op.p.stop() }
+func (op *OIDC) Stop() { _ = op.p.Stop() }
 
 // ClientToken returns an access token of the client itself (client
 // credentials) for a resource and scopes; both may be empty.

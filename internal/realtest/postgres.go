@@ -22,7 +22,7 @@ type PostgresServer struct {
 	bin, dir string
 	port     int
 	uid      uint32 // whom it runs as; PostgreSQL refuses root
-	p        *process
+	p        *Process
 }
 
 var sharedPostgres = sync.OnceValues(func() (*PostgresServer, error) { return newPostgres(true) })
@@ -112,28 +112,28 @@ func (s *PostgresServer) run(program string, args ...string) ([]byte, error) {
 }
 
 func (s *PostgresServer) start(rmAfter string) error {
-	p, err := start(command{
-		name: "postgres", path: filepath.Join(s.bin, "postgres"), dir: s.dir, uid: s.uid,
+	p, err := start(Command{
+		Name: "postgres", Path: filepath.Join(s.bin, "postgres"), Dir: s.dir, uid: s.uid,
 		signal:  "INT", // cuts the connections; TERM waits for the clients to leave
 		rmAfter: rmAfter, log: filepath.Join(s.dir, "log"),
-		args: []string{
+		Args: []string{
 			"-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
 			"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200",
 		},
-		env: []string{"TZ=UTC"},
+		Env: []string{"TZ=UTC"},
 	})
 	if err != nil {
 		return err
 	}
 	s.p = p
-	return p.await(30*time.Second, func() bool {
+	return p.Await(30*time.Second, func() bool {
 		_, err := s.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port))
 		return err == nil
 	})
 }
 
 // Stop ends the server; connections are cut.
-func (s *PostgresServer) Stop() { s.p.stop() }
+func (s *PostgresServer) Stop() { _ = s.p.Stop() }
 
 // Start starts a stopped server on the same port with the same data.
 func (s *PostgresServer) Start(t testing.TB) {

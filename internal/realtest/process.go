@@ -30,8 +30,8 @@ kill $w 2>/dev/null
 [ -z "$dir" ] || rm -rf "$dir"
 exit $s`
 
-// A process is one running program.
-type process struct {
+// A Process is one running program.
+type Process struct {
 	name  string
 	log   string // path of what it printed
 	stdin io.Closer
@@ -41,28 +41,49 @@ type process struct {
 	once  sync.Once
 }
 
-// command is what start runs.
-type command struct {
-	name    string // for messages
-	path    string
-	args    []string
-	env     []string // added to this process's own
-	dir     string   // working folder
-	log     string   // path for its output
-	signal  string   // that ends it well; default TERM
-	rmAfter string   // folder removed when it has ended
-	uid     uint32   // user to run as; 0: this one
+// A Command is a program to start.
+type Command struct {
+	Name string // for messages
+	Path string
+	Args []string
+	Env  []string // added to this process's own
+	Dir  string   // working folder
+
+	log     string // path for its output
+	signal  string // that ends it well; default TERM
+	rmAfter string // folder removed when it has ended
+	uid     uint32 // user to run as; 0: this one
 }
 
-func start(c command) (*process, error) {
+// Start starts a program that ends with the test; if the test fails, the end
+// of what it printed is shown.
+func Start(t testing.TB, c Command) *Process {
+	t.Helper()
+	if c.log == "" {
+		c.log = filepath.Join(t.TempDir(), c.Name+".log")
+	}
+	p, err := start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Stop()
+		if t.Failed() {
+			t.Logf("the end of what %s printed:\n%s", c.Name, p.tail())
+		}
+	})
+	return p
+}
+
+func start(c Command) (*Process, error) {
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "guard", cmp.Or(c.signal, "TERM"), c.rmAfter, c.path}, c.args...)...)
-	cmd.Env = append(os.Environ(), c.env...)
-	cmd.Dir = c.dir
+	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "guard", cmp.Or(c.signal, "TERM"), c.rmAfter, c.Path}, c.Args...)...)
+	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Dir = c.Dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.uid != 0 {
@@ -73,9 +94,9 @@ func start(c command) (*process, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.name, err)
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	p := &process{name: c.name, log: c.log, stdin: stdin, cmd: cmd, done: make(chan struct{})}
+	p := &Process{name: c.Name, log: c.log, stdin: stdin, cmd: cmd, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -83,25 +104,27 @@ func start(c command) (*process, error) {
 	return p, nil
 }
 
-// stop ends the program and returns when it has ended. It may be called again.
-func (p *process) stop() {
+// Stop asks the program to end (SIGTERM) and returns how it did. It may be
+// called again.
+func (p *Process) Stop() error {
 	p.once.Do(func() { _ = p.stdin.Close() })
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
-		p.kill()
+	case <-time.After(30 * time.Second):
+		p.Kill()
 	}
+	return p.err
 }
 
-// kill ends the program without giving it a chance to tidy up.
-func (p *process) kill() {
+// Kill ends the program without giving it a chance to tidy up.
+func (p *Process) Kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
 }
 
-// await returns nil as soon as ready says true, or an error when the program
+// Await returns nil as soon as ready says true, or an error when the program
 // ends first or the time is up.
-func (p *process) await(limit time.Duration, ready func() bool) error {
+func (p *Process) Await(limit time.Duration, ready func() bool) error {
 	deadline := time.After(limit)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -119,8 +142,8 @@ func (p *process) await(limit time.Duration, ready func() bool) error {
 	}
 }
 
-// output returns what the program printed so far.
-func (p *process) output() string {
+// Output returns what the program printed so far.
+func (p *Process) Output() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err.Error()
@@ -128,31 +151,11 @@ func (p *process) output() string {
 	return string(b)
 }
 
-func (p *process) tail() string {
-	b := []byte(p.output())
+func (p *Process) tail() string {
+	b := []byte(p.Output())
 	if n := 4000; len(b) > n {
 		b = b[len(b)-n:]
 		b = b[bytes.IndexByte(b, '\n')+1:]
 	}
 	return string(b)
-}
-
-// startForTest starts a program that ends with the test; if the test fails,
-// the end of what it printed is shown.
-func startForTest(t testing.TB, c command) *process {
-	t.Helper()
-	if c.log == "" {
-		c.log = filepath.Join(t.TempDir(), c.name+".log")
-	}
-	p, err := start(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		p.stop()
-		if t.Failed() {
-			t.Logf("the end of what %s printed:\n%s", c.name, p.tail())
-		}
-	})
-	return p
 }
