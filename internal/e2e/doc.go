@@ -1,0 +1,18 @@
+// Package e2e holds the tests of the whole picture, as a caller and an
+// upstream see it: raw HTTP/1.1 and HTTP/2 clients, the real Envoy, the real
+// gatelodge binary, real and made-up identity providers, and an upstream that
+// writes down every byte of the head it was sent.
+//
+//	credential_test.go  what the caller presents, one good way and many bad
+//	identity_test.go    what the upstream is told, and that nobody else can say it
+//	path_test.go        one meaning per path: nothing protected becomes public
+//	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
+//	running_test.go     reload under traffic, drain, restart
+//
+// The parts of the picture:
+//
+//	world_test.go       puts it together
+//	client_test.go      requests byte by byte
+//	upstream_test.go    the API behind Envoy
+//	envoy_test.go       Envoy's configuration, in four variants
+package e2e

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// A variant is one way to set Envoy up in front of Gatelodge. All four must
+// give the same decisions.
+type variant struct {
+	name      string
+	raw       bool // encode_raw_headers: headers come as a list of raw bytes
+	normalize bool // Envoy cleans paths before it asks
+}
+
+var variants = []variant{
+	{"plain", false, false},
+	{"raw", true, false},
+	{"plain-normalize", false, true},
+	{"raw-normalize", true, true},
+}
+
+// notAsked is the status that Envoy gives when the authorization call itself
+// failed. Gatelodge answers every call, so no caller must ever see it.
+const notAsked = 507
+
+// bootstrap returns an Envoy configuration with one listener a variant.
+func bootstrap(authz, upstream string) string {
+	var b strings.Builder
+	b.WriteString("static_resources:\n  listeners:\n")
+	for _, v := range variants {
+		b.WriteString(listener(v))
+	}
+	b.WriteString("  clusters:\n")
+	b.WriteString(cluster("upstream", upstream, ""))
+	b.WriteString(cluster("gatelodge", authz, `
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}`))
+	return b.String()
+}
+
+func listener(v variant) string {
+	normalize := ""
+	if v.normalize {
+		normalize = `
+          normalize_path: true
+          merge_slashes: true
+          path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD`
+	}
+	return fmt.Sprintf(`  - name: %s
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: %[1]s
+          codec_type: AUTO%s
+          upgrade_configs: [{upgrade_type: websocket}]
+          http_protocol_options: {accept_http_10: true, allow_absolute_url: true}
+          max_request_headers_kb: 256
+          common_http_protocol_options: {max_headers_count: 20000}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{match: {prefix: ""}, route: {cluster: upstream, timeout: 15s}}]
+          http_filters:
+          - name: envoy.filters.http.ext_authz
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+              transport_api_version: V3
+              grpc_service: {envoy_grpc: {cluster_name: gatelodge}, timeout: 10s}
+              failure_mode_allow: false
+              status_on_error: {code: %d}
+              encode_raw_headers: %t
+              include_peer_certificate: true
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+`, v.name, normalize, notAsked, v.raw)
+}
+
+func cluster(name, address, more string) string {
+	host, port, _ := net.SplitHostPort(address)
+	return fmt.Sprintf(`  - name: %s
+    type: STATIC
+    connect_timeout: 2s
+    load_assignment:
+      cluster_name: %[1]s
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}]}]%s
+`, name, host, port, more)
+}
