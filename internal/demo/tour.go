@@ -55,14 +55,22 @@ func tour() []stop {
 		{says: "token for another audience", path: content, header: bearer(idp, alice, WrongAudience), status: 401},
 		{says: "token with a forged signature", path: content, header: bearer(idp, alice, Forged), status: 401},
 		{says: "no token", path: content, header: none, status: 401},
-		{says: "valid token, spoofed x-forwarded-user", path: content, status: 200, user: "alice",
-			header: with(bearer(idp, alice, Sound), "X-Forwarded-User", "mallory")},
-		{says: "valid token, spoofed alias x_forwarded_user", path: content, status: 200, user: "alice",
-			header: with(bearer(idp, alice, Sound), "x_forwarded_user", "mallory")},
-		{says: "public path, no token, spoofed x-forwarded-user", path: "/status", status: 200,
-			header: with(none, "X-Forwarded-User", "mallory")},
-		{says: "two credentials", path: content, status: 400,
-			header: with(bearer(idp, alice, Sound), "Authorization", "Basic YWxpY2U6YWxpY2U=")},
+		{
+			says: "valid token, spoofed x-forwarded-user", path: content, status: 200, user: "alice",
+			header: with(bearer(idp, alice, Sound), "X-Forwarded-User", "mallory"),
+		},
+		{
+			says: "valid token, spoofed alias x_forwarded_user", path: content, status: 200, user: "alice",
+			header: with(bearer(idp, alice, Sound), "x_forwarded_user", "mallory"),
+		},
+		{
+			says: "public path, no token, spoofed x-forwarded-user", path: "/status", status: 200,
+			header: with(none, "X-Forwarded-User", "mallory"),
+		},
+		{
+			says: "two credentials", path: content, status: 400,
+			header: with(bearer(idp, alice, Sound), "Authorization", "Basic YWxpY2U6YWxpY2U="),
+		},
 		{says: "no token, traversal from the public path", path: "/status/.." + content, header: none, status: 401},
 		{says: "no token, encoded traversal", path: "/status/%2e%2e" + content, header: none, status: 401},
 		{says: "no token, encoded slash", path: "/status/..%2f" + content[1:], header: none, status: 400},
@@ -70,10 +78,14 @@ func tour() []stop {
 		{says: "valid token, right group", path: "/rest/admin/users", header: bearer(idp, bob, Sound), status: 200, user: "bob"},
 		{says: "app's token (client credentials)", path: content, header: app(idp), status: 200, user: "nightly-job"},
 		{says: "provider down, its keys never seen", path: content, header: bearer(partner, alice, Sound), status: 503},
-		{says: "provider down, its keys known", path: content, header: bearer(idp, bob, Sound), status: 200, user: "bob",
-			before: func(w *World) error { return w.IdP.Down() }},
-		{says: "provider back", path: content, header: bearer(partner, alice, Sound), status: 200, user: "alice",
-			before: func(w *World) error { return errors.Join(w.IdP.Up(), w.Partner.Up()) }, within: recoverWithin},
+		{
+			says: "provider down, its keys known", path: content, header: bearer(idp, bob, Sound), status: 200, user: "bob",
+			before: func(w *World) error { return w.IdP.Down() },
+		},
+		{
+			says: "provider back", path: content, header: bearer(partner, alice, Sound), status: 200, user: "alice",
+			before: func(w *World) error { return errors.Join(w.IdP.Up(), w.Partner.Up()) }, within: recoverWithin,
+		},
 	}
 }
 

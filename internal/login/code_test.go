@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -103,9 +104,7 @@ func TestCheckIDToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			claims := map[string]any{}
-			for k, v := range good {
-				claims[k] = v
-			}
+			maps.Copy(claims, good)
 			claims[tc.claim] = tc.value
 			payload, err := json.Marshal(claims)
 			if err != nil {

@@ -27,10 +27,7 @@ type EnvoyProcess struct {
 // bootstrap has none.
 func Envoy(t testing.TB, bootstrap string) *EnvoyProcess {
 	t.Helper()
-	path, err := parts.Envoy()
-	if err != nil {
-		missing(t, err)
-	}
+	path := EnvoyPath(t)
 	if !strings.HasPrefix(bootstrap, "admin:") && !strings.Contains(bootstrap, "\nadmin:") {
 		bootstrap += "\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
 	}
@@ -50,6 +47,7 @@ func Envoy(t testing.TB, bootstrap string) *EnvoyProcess {
 	if err := p.Await(20*time.Second, func() bool { return e.ready(admin) }); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if e.addr, err = e.listeners(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +99,21 @@ func (e *EnvoyProcess) Log() string { return e.p.Output() }
 // Stop ends Envoy before the test ends.
 func (e *EnvoyProcess) Stop() { _ = e.p.Stop() }
 
-// ValidateEnvoy lets the real Envoy check a bootstrap file as it would at
-// start, without listening.
-func ValidateEnvoy(t testing.TB, file string) error {
+// EnvoyPath returns the real Envoy's binary, for a test that starts it itself.
+func EnvoyPath(t testing.TB) string {
 	t.Helper()
 	path, err := parts.Envoy()
 	if err != nil {
 		missing(t, err)
 	}
+	return path
+}
+
+// ValidateEnvoy lets the real Envoy check a bootstrap file as it would at
+// start, without listening.
+func ValidateEnvoy(t testing.TB, file string) error {
+	t.Helper()
+	path := EnvoyPath(t)
 	out, err := exec.Command(path, "--mode", "validate", "-l", "error", "-c", file).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w\n%s", file, err, out)
