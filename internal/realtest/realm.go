@@ -25,7 +25,7 @@ type Realm struct {
 // Realm makes a new realm with
 //
 //	users    alice in group eng with role reader, bob in none; password: name + "-pw"
-//	web      public client, password grant
+//	web      public client: password grant, code on any loopback port, device code
 //	svc      confidential client with a service account; may introspect
 //	light    the same with lightweight access tokens
 //	dpop     public client whose tokens are bound to a DPoP key
@@ -73,7 +73,7 @@ func realmSettings(name string) object {
 			user("bob", nil),
 		},
 		"clients": []object{
-			realmClient("web", RealmAudience, public, nil),
+			realmClient("web", RealmAudience, public, object{"oauth2.device.authorization.grant.enabled": "true"}),
 			realmClient("svc", RealmAudience, service, nil),
 			realmClient("light", RealmAudience, service, object{"client.use.lightweight.access.token.enabled": "true"}),
 			realmClient("dpop", RealmAudience, public, object{"dpop.bound.access.tokens": "true"}),

@@ -11,6 +11,7 @@
 //
 // Clients (secret: the id with "-secret" added):
 //
+//   cli       a program on somebody's machine: public, any loopback port
 //   svc       a service, client_secret_basic
 //   rs        introspects, is answered with signed JWTs (RFC 9701)
 //   rs-json   introspects, is answered with JSON (RFC 7662)
@@ -61,6 +62,13 @@ function client (id, more) {
 
 function clients () {
   const list = [
+    client('cli', {
+      client_secret: undefined,
+      token_endpoint_auth_method: 'none',
+      application_type: 'native',
+      grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+      redirect_uris: ['http://127.0.0.1/callback'],
+    }),
     client('svc'),
     client('rs', { introspection_signed_response_alg: 'RS256' }),
     client('rs-json'),
