@@ -54,6 +54,12 @@ type Kind struct {
 	// where in the provider's console the right value stands.
 	Check func(c Config) []authz.Fault
 
+	// SignIn returns where tokens are fetched, for the login command: Discovery
+	// with the Issuer that the metadata there must name, or Authorization,
+	// Token and DeviceAuthorization where the provider publishes none. What
+	// c.Endpoints sets wins over it. nil: what c.Endpoints sets is all there is.
+	SignIn func(c Config) Endpoints
+
 	// New makes a provider of a Config that Check found nothing wrong with.
 	// It does no I/O of its own: keys and metadata are fetched in the
 	// background, and a provider that is down does not keep us from starting.
