@@ -28,6 +28,7 @@ func Table() []Part {
 		{Name: "node", Version: "24.19.0", install: installNode},
 		{Name: "oidc-provider", Version: "9.13.3", Needs: []string{"node"}, install: installOIDCProvider},
 		{Name: "postgres", Version: "0.6.0", Elsewhere: machinePostgres, install: installPostgres},
+		{Name: "kubernetes-schemas", Version: "1.37.0", install: installKubernetesSchemas},
 		{Name: "keycloak", Version: "26.7.3", install: installKeycloak},
 	}
 }

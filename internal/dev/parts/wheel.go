@@ -120,3 +120,11 @@ func unzipFile(f *zip.File, path string) error {
 	}
 	return out.Close()
 }
+
+// installKubernetesSchemas takes the JSON Schemas, one file a kind, that refuse
+// unknown fields.
+func installKubernetesSchemas(j job, dir string) error {
+	return j.wheel("kubernetes-validate", map[string]string{
+		"kubernetes_validate/kubernetes-json-schema/v" + j.part.Version + "-local-strict/": dir,
+	})
+}
