@@ -1,0 +1,83 @@
+package envoy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/mem"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// A Decider says what becomes of a request. *authz.Engine is one.
+type Decider interface {
+	Decide(ctx context.Context, q authz.Request) authz.Decision
+}
+
+// An Observer is told of every decision, once, before it is answered. It must
+// not block, and must not keep q or its strings.
+type Observer interface {
+	Observe(q *authz.Request, d *authz.Decision, took time.Duration)
+}
+
+// check is the whole trip of one request: read, decide, tell, answer.
+func (s *Server) check(ctx context.Context, in mem.BufferSlice) *answer {
+	trip := trips.Get().(*trip)
+	defer trips.Put(trip)
+	if !s.enter() {
+		trip.q = authz.Request{}
+		return s.answer(&trip.q, &authz.Decision{Reason: authz.ReasonOverload, RetryAfter: time.Second})
+	}
+	defer s.leave()
+
+	start := s.now()
+	data := in.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer data.Free()
+	d := s.decide(ctx, data.ReadOnlyData(), &trip.q)
+	if s.observer != nil {
+		s.observer.Observe(&trip.q, &d, s.now().Sub(start))
+	}
+	return s.answer(&trip.q, &d)
+}
+
+// decide reads a check and has it decided. A panic is a denial, and nothing of
+// it is kept: it could hold a credential.
+func (s *Server) decide(ctx context.Context, data []byte, q *authz.Request) (d authz.Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			d = authz.Decision{Reason: authz.ReasonPanic, Detail: fmt.Sprintf("panic of type %T", p)}
+		}
+	}()
+	read(data, q)
+	return s.decider.Decide(ctx, *q)
+}
+
+// trip is what one check needs of memory, used again for the next.
+type trip struct{ q authz.Request }
+
+var trips = sync.Pool{New: func() any { return new(trip) }}
+
+// answer renders a decision with the policy that made it.
+func (s *Server) answer(q *authz.Request, d *authz.Decision) *answer {
+	p := d.Policy
+	if p == nil {
+		// Decided before any policy was asked, or not decided at all: whatever
+		// it says, it is a denial.
+		p = &noPolicy
+		if d.Outcome == authz.Allowed || d.Outcome == authz.Answered {
+			d = &authz.Decision{ID: d.ID, Reason: authz.ReasonInternal}
+		}
+	}
+	r := s.rendered.Load()
+	if r == nil || r.policy != p {
+		r = render(p)
+		s.rendered.Store(r)
+	}
+	a := answers.Get().(*answer)
+	a.bytes = r.write(a.bytes[:0], q, d)
+	return a
+}
+
+var noPolicy = authz.Policy{Realm: "gatelodge"}
