@@ -3,6 +3,7 @@ package realtest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -92,6 +93,21 @@ func (e *EnvoyProcess) listeners() (map[string]string, error) {
 
 // Address returns host:port of the named listener, "" when there is none.
 func (e *EnvoyProcess) Address(listener string) string { return e.addr[listener] }
+
+// Get returns what the admin listener answers at path.
+func (e *EnvoyProcess) Get(t testing.TB, path string) string {
+	t.Helper()
+	resp, err := http.Get(e.Admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
 
 // Log returns what Envoy printed so far.
 func (e *EnvoyProcess) Log() string { return e.p.Output() }

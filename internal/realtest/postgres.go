@@ -74,6 +74,9 @@ func newPostgres(shared bool) (*PostgresServer, error) {
 		if err := os.Chown(dir, int(s.uid), int(s.uid)); err != nil {
 			return nil, err
 		}
+		if err := s.reachable(); err != nil {
+			return nil, err
+		}
 	}
 	out, err := s.run("initdb", "--pgdata", s.data(), "--username=gatelodge", "--auth=trust",
 		"--encoding=UTF8", "--no-locale", "--no-sync")
@@ -87,6 +90,20 @@ func newPostgres(shared bool) (*PostgresServer, error) {
 		return s, s.start(dir)
 	}
 	return s, s.start("")
+}
+
+// reachable makes sure that the server's user may run the programs: those below
+// the home folder of root he may not, and then gets a copy.
+func (s *PostgresServer) reachable() error {
+	if _, err := s.run("initdb", "--version"); err == nil {
+		return nil
+	}
+	tree, err := parts.Dir("postgres")
+	if err != nil {
+		return err
+	}
+	s.bin = filepath.Join(s.dir, "programs", "bin")
+	return os.CopyFS(filepath.Join(s.dir, "programs"), os.DirFS(tree))
 }
 
 func nobody() (uint32, error) {
