@@ -20,17 +20,17 @@ const APITokens = "api-tokens"
 // HeaderNames are the names of the identity headers, in lower case. An empty
 // name means that the header is not sent; User is never empty.
 type HeaderNames struct {
-	User     string `yaml:"user"`
-	Email    string `yaml:"email"`
-	Groups   string `yaml:"groups"`
-	Provider string `yaml:"provider"`
-	Subject  string `yaml:"subject"`
+	User     string `yaml:"user" doc:"Header with the username; never empty."`
+	Email    string `yaml:"email" doc:"Header with the e-mail address; empty: not sent."`
+	Groups   string `yaml:"groups" doc:"Header with the groups, joined by commas; empty: not sent."`
+	Provider string `yaml:"provider" doc:"Header with the name of the provider."`
+	Subject  string `yaml:"subject" doc:"Header with the provider's stable key of the user."`
 }
 
 // PathPolicy admits kinds of paths that have more than one meaning.
 type PathPolicy struct {
-	EncodedSlash Admission `yaml:"encoded_slash"` // %2F and %5C
-	Parameters   Admission `yaml:"parameters"`    // ;name=value
+	EncodedSlash Admission `yaml:"encoded_slash" doc:"%2F and %5C."`
+	Parameters   Admission `yaml:"parameters" doc:";name=value."`
 }
 
 // Admission is whether a kind of ambiguous path is refused (the zero value)

@@ -30,39 +30,39 @@ func (a *Access) UnmarshalText(text []byte) error { return readWord(a, accessWor
 // Rule says who may make which requests. The yaml names are the keys of the
 // configuration file.
 type Rule struct {
-	Name           string   `yaml:"name"`
-	Match          Match    `yaml:"match"`
-	Access         Access   `yaml:"access"`
-	Providers      []string `yaml:"providers"` // names; empty: all
-	Allow          Allow    `yaml:"allow"`
-	ReadOnlyGroups []string `yaml:"read_only_groups"` // their members may only GET, HEAD, OPTIONS
-	When           string   `yaml:"when"`             // an expression
-	Mode           *Mode    `yaml:"mode"`             // nil: the policy's
-	Preset         string   `yaml:"preset"`           // jira, confluence or bitbucket: what their REST paths mean
-	Preflight      bool     `yaml:"preflight"`        // a real CORS preflight passes without a credential
+	Name           string   `yaml:"name" doc:"Names the rule in logs and metrics."`
+	Match          Match    `yaml:"match" doc:"Which requests the rule is for: everything given must hold."`
+	Access         Access   `yaml:"access" doc:"What is asked of the caller: authenticated, optional, public or deny."`
+	Providers      []string `yaml:"providers" doc:"Names of the providers whose credentials count, or api-tokens; default: all."`
+	Allow          Allow    `yaml:"allow" doc:"Who may pass: each list given must hold, any one of its values suffices."`
+	ReadOnlyGroups []string `yaml:"read_only_groups" doc:"Their members may only GET, HEAD, OPTIONS."`
+	When           string   `yaml:"when" doc:"CEL expression over request and identity that must be true."`
+	Mode           *Mode    `yaml:"mode" doc:"Enforce or shadow, for this rule alone; default: the mode of the file."`
+	Preset         string   `yaml:"preset" doc:"Jira, confluence or bitbucket: what their REST paths mean."`
+	Preflight      bool     `yaml:"preflight" doc:"A real CORS preflight passes without a credential."`
 }
 
 // Match is which requests a rule is for: everything given must hold, and of
 // each list any one entry suffices.
 type Match struct {
-	Hosts   []string            `yaml:"hosts"`   // exact, or *.example.com; case, port and trailing dot are ignored
-	Paths   []string            `yaml:"paths"`   // exact, /a/* one segment, /a/** any depth
-	Methods []string            `yaml:"methods"` // upper case
-	Headers map[string][]string `yaml:"headers"` // name → accepted values; [] means present
-	Sources []netip.Prefix      `yaml:"sources"`
+	Hosts   []string            `yaml:"hosts" doc:"Exact, or *.example.com; case, port and trailing dot are ignored."`
+	Paths   []string            `yaml:"paths" doc:"Exact, /a/* one segment, /a/** any depth."`
+	Methods []string            `yaml:"methods" doc:"Upper case."`
+	Headers map[string][]string `yaml:"headers" doc:"Name → accepted values; [] means present."`
+	Sources []netip.Prefix      `yaml:"sources" doc:"IP addresses or networks of the peer."`
 }
 
 // Allow is who may pass: each list given must hold, and any one of its values
 // suffices.
 type Allow struct {
-	Users   []string       `yaml:"users"`
-	Groups  []string       `yaml:"groups"`
-	Roles   []string       `yaml:"roles"`
-	Scopes  []string       `yaml:"scopes"`
-	Clients []string       `yaml:"clients"`
-	ACR     []string       `yaml:"acr"`     // authentication context, asked for by a step-up challenge (RFC 9470)
-	MaxAge  time.Duration  `yaml:"max_age"` // since the user last proved themselves; zero: any
-	Sources []netip.Prefix `yaml:"sources"`
+	Users   []string       `yaml:"users" doc:"Usernames."`
+	Groups  []string       `yaml:"groups" doc:"Groups of the user."`
+	Roles   []string       `yaml:"roles" doc:"Roles of the user."`
+	Scopes  []string       `yaml:"scopes" doc:"Scopes of the token."`
+	Clients []string       `yaml:"clients" doc:"OAuth clients that the token was issued to."`
+	ACR     []string       `yaml:"acr" doc:"Authentication context, asked for by a step-up challenge (RFC 9470)."`
+	MaxAge  time.Duration  `yaml:"max_age" doc:"Since the user last proved themselves; zero: any."`
+	Sources []netip.Prefix `yaml:"sources" doc:"IP addresses or networks of the peer."`
 }
 
 // Limits are what an API token may be used for, whatever the rules allow

@@ -10,69 +10,69 @@ import (
 // yaml names are its keys. Which keys a kind understands, and which it needs,
 // its Kind says: a key that the kind does not know is a fault.
 type Config struct {
-	Name string `yaml:"name"` // free name, used in rules, logs and metrics
-	Type string `yaml:"type"` // a kind: oidc, keycloak, entra …
+	Name string `yaml:"name" doc:"Free name, used in rules, logs and metrics."`
+	Type string `yaml:"type" doc:"A kind: oidc, keycloak, entra …."`
 
 	// Keys that every kind understands.
-	ClientID       string            `yaml:"client_id"`        // our OAuth client at the provider
-	ClientSecret   authz.Secret      `yaml:"client_secret"`    // its secret, for introspection and the like
-	Audiences      []string          `yaml:"audiences"`        // a token must be for one of these
-	AllowedClients []string          `yaml:"allowed_clients"`  // clients whose tokens are accepted; default: client_id
-	Username       []string          `yaml:"username"`         // attribute paths, tried in order
-	Transform      []string          `yaml:"transform"`        // strip_domain, lowercase, or a regular expression with one group
-	Email          []string          `yaml:"email"`            // attribute paths
-	Groups         []string          `yaml:"groups"`           // attribute paths
-	Accounts       map[string]string `yaml:"service_accounts"` // client id → username for app-only tokens
-	Validation     string            `yaml:"validation"`       // jwt, introspection or profile
-	Endpoints      Endpoints         `yaml:"endpoints"`        // overrides what the kind would derive
-	CAFile         string            `yaml:"ca_file"`          // PEM bundle trusted for this provider
-	Timeout        time.Duration     `yaml:"timeout"`          // of one call to the provider
-	Cache          Cache             `yaml:"cache"`
-	AllowHTTP      bool              `yaml:"allow_insecure_http"` // plain http beyond loopback
-	ClientAuth     string            `yaml:"client_auth"`         // basic, post, private_key_jwt or bearer
-	ClientKey      authz.Secret      `yaml:"client_key"`          // PEM private key for private_key_jwt
-	Algorithms     []string          `yaml:"algorithms"`          // accepted signature algorithms
-	Leeway         time.Duration     `yaml:"leeway"`              // clock skew allowed, at most 60s
-	StrictType     bool              `yaml:"strict_type"`         // only typ at+jwt (RFC 9068)
-	AppBinding     string            `yaml:"app_binding"`         // "none": accept tokens of any app, with a warning
+	ClientID       string            `yaml:"client_id" doc:"Our OAuth client at the provider."`
+	ClientSecret   authz.Secret      `yaml:"client_secret" doc:"Its secret, for introspection and the like."`
+	Audiences      []string          `yaml:"audiences" doc:"A token must be for one of these."`
+	AllowedClients []string          `yaml:"allowed_clients" doc:"Clients whose tokens are accepted; default: client_id."`
+	Username       []string          `yaml:"username" doc:"Attribute paths, tried in order."`
+	Transform      []string          `yaml:"transform" doc:"Strip_domain, lowercase, or a regular expression with one group."`
+	Email          []string          `yaml:"email" doc:"Attribute paths."`
+	Groups         []string          `yaml:"groups" doc:"Attribute paths."`
+	Accounts       map[string]string `yaml:"service_accounts" doc:"Client id → username for app-only tokens."`
+	Validation     string            `yaml:"validation" doc:"Jwt, introspection or profile."`
+	Endpoints      Endpoints         `yaml:"endpoints" doc:"Overrides what the kind would derive."`
+	CAFile         string            `yaml:"ca_file" doc:"PEM bundle trusted for this provider."`
+	Timeout        time.Duration     `yaml:"timeout" doc:"Of one call to the provider."`
+	Cache          Cache             `yaml:"cache" doc:"How long answers are reused."`
+	AllowHTTP      bool              `yaml:"allow_insecure_http" doc:"Plain http beyond loopback."`
+	ClientAuth     string            `yaml:"client_auth" doc:"Basic, post, private_key_jwt or bearer."`
+	ClientKey      authz.Secret      `yaml:"client_key" doc:"PEM private key for private_key_jwt."`
+	Algorithms     []string          `yaml:"algorithms" doc:"Accepted signature algorithms."`
+	Leeway         time.Duration     `yaml:"leeway" doc:"Clock skew allowed, at most 60s."`
+	StrictType     bool              `yaml:"strict_type" doc:"Only typ at+jwt (RFC 9068)."`
+	AppBinding     string            `yaml:"app_binding" doc:"'none': accept tokens of any app, with a warning."`
 
 	// Keys of single kinds.
-	Issuer              string   `yaml:"issuer"`
-	BaseURL             string   `yaml:"base_url"`
-	Realm               string   `yaml:"realm"`
-	TenantID            string   `yaml:"tenant_id"`
-	AllowedTenants      []string `yaml:"allowed_tenants"`
-	Cloud               string   `yaml:"cloud"`
-	Domain              string   `yaml:"domain"`
-	AuthorizationServer string   `yaml:"authorization_server"`
-	Region              string   `yaml:"region"`
-	UserPoolID          string   `yaml:"user_pool_id"`
-	HostedDomains       []string `yaml:"hosted_domains"`
-	AllowPersonalTokens bool     `yaml:"allow_personal_tokens"`
-	AllowedTeams        []string `yaml:"allowed_teams"`
-	AllowBots           bool     `yaml:"allow_bots"`
-	APIVersion          string   `yaml:"api_version"`
+	Issuer              string   `yaml:"issuer" doc:"Issuer URL, as it stands in the tokens."`
+	BaseURL             string   `yaml:"base_url" doc:"URL of the self-managed server."`
+	Realm               string   `yaml:"realm" doc:"Keycloak realm."`
+	TenantID            string   `yaml:"tenant_id" doc:"Directory (tenant) id of the app registration, or common / organizations."`
+	AllowedTenants      []string `yaml:"allowed_tenants" doc:"Tenants whose tokens are taken, with common or organizations."`
+	Cloud               string   `yaml:"cloud" doc:"Microsoft cloud: global, usgov or china."`
+	Domain              string   `yaml:"domain" doc:"Domain of the Okta org, or of the Cognito user pool."`
+	AuthorizationServer string   `yaml:"authorization_server" doc:"Okta authorization server id; empty: the org server, by introspection."`
+	Region              string   `yaml:"region" doc:"AWS region of the user pool."`
+	UserPoolID          string   `yaml:"user_pool_id" doc:"Cognito user pool id."`
+	HostedDomains       []string `yaml:"hosted_domains" doc:"Google Workspace domains whose users are let in."`
+	AllowPersonalTokens bool     `yaml:"allow_personal_tokens" doc:"Take personal access tokens, which were made for some other purpose."`
+	AllowedTeams        []string `yaml:"allowed_teams" doc:"Slack team or enterprise ids."`
+	AllowBots           bool     `yaml:"allow_bots" doc:"Take tokens of bots."`
+	APIVersion          string   `yaml:"api_version" doc:"Version of the Graph API."`
 }
 
 // Endpoints are URLs that override what a kind would derive or discover.
 type Endpoints struct {
-	Issuer              string `yaml:"issuer"`
-	Discovery           string `yaml:"discovery"`
-	JWKS                string `yaml:"jwks"`
-	Introspection       string `yaml:"introspection"`
-	Userinfo            string `yaml:"userinfo"`
-	Authorization       string `yaml:"authorization"`
-	Token               string `yaml:"token"`
-	DeviceAuthorization string `yaml:"device_authorization"`
-	Revocation          string `yaml:"revocation"`
-	Authority           string `yaml:"authority"` // entra
-	Graph               string `yaml:"graph"`     // entra, facebook
-	TokenInfo           string `yaml:"tokeninfo"` // google
-	API                 string `yaml:"api"`       // github, slack, gitlab
+	Issuer              string `yaml:"issuer" doc:"Issuer URL, as it stands in the tokens."`
+	Discovery           string `yaml:"discovery" doc:"OpenID discovery document."`
+	JWKS                string `yaml:"jwks" doc:"Key set (RFC 7517)."`
+	Introspection       string `yaml:"introspection" doc:"Token introspection (RFC 7662)."`
+	Userinfo            string `yaml:"userinfo" doc:"OpenID userinfo."`
+	Authorization       string `yaml:"authorization" doc:"Authorization endpoint."`
+	Token               string `yaml:"token" doc:"Token endpoint."`
+	DeviceAuthorization string `yaml:"device_authorization" doc:"Device authorization (RFC 8628)."`
+	Revocation          string `yaml:"revocation" doc:"Token revocation (RFC 7009)."`
+	Authority           string `yaml:"authority" doc:"Login host of entra."`
+	Graph               string `yaml:"graph" doc:"Graph API, of entra or facebook."`
+	TokenInfo           string `yaml:"tokeninfo" doc:"Google tokeninfo."`
+	API                 string `yaml:"api" doc:"API of github, slack or gitlab."`
 }
 
 // Cache bounds how long answers of this provider are reused.
 type Cache struct {
-	TTL         time.Duration `yaml:"ttl"`          // verified identities
-	NegativeTTL time.Duration `yaml:"negative_ttl"` // refusals that the provider answered
+	TTL         time.Duration `yaml:"ttl" doc:"Verified identities."`
+	NegativeTTL time.Duration `yaml:"negative_ttl" doc:"Refusals that the provider answered."`
 }

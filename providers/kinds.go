@@ -84,10 +84,21 @@ func New(c Config, env Env) (Provider, error) {
 	return k.New(Prepare(c), env)
 }
 
-// CatchAller is implemented by providers whose credentials cannot be told by
-// their shape: they own every opaque token. Two of them under one rule could
-// not be told apart.
-type CatchAller interface{ CatchAll() bool }
+// Shape is how the credentials of a provider are told from others', as far as
+// its settings say.
+type Shape struct {
+	// CatchAll: any opaque token may be its own. Two of those under one rule
+	// could not be told apart.
+	CatchAll bool
+	// Issuers are the issuers whose signed tokens it owns.
+	Issuers []string
+}
 
-// Issuing is implemented by providers that own the tokens of one issuer.
-type Issuing interface{ Issuer() string }
+// ShapeOf returns the shape of the credentials that the provider would own.
+func ShapeOf(c Config) Shape {
+	k, ok := Find(c.Type)
+	if !ok || k.Shape == nil {
+		return Shape{}
+	}
+	return k.Shape(Prepare(c))
+}

@@ -54,6 +54,10 @@ type Kind struct {
 	// where in the provider's console the right value stands.
 	Check func(c Config) []authz.Fault
 
+	// Shape says how this provider's credentials are told from others'; nil:
+	// by a prefix of their own.
+	Shape func(c Config) Shape
+
 	// SignIn returns where tokens are fetched, for the login command: Discovery
 	// with the Issuer that the metadata there must name, or Authorization,
 	// Token and DeviceAuthorization where the provider publishes none. What

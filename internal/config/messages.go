@@ -1,0 +1,76 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Message is a fault or a warning: where, under which key, and what.
+type Message struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Key    string `json:"key,omitempty"`
+	Text   string `json:"problem"`
+}
+
+// String returns "file:line:column: key: what".
+func (m Message) String() string {
+	where := fmt.Sprintf("%s:%d:%d: ", m.File, m.Line, m.Column)
+	if m.Key != "" {
+		where += m.Key + ": "
+	}
+	return where + m.Text
+}
+
+// Faults is all that is wrong with a configuration.
+type Faults struct{ List []Message }
+
+// Error returns one line a fault.
+func (f *Faults) Error() string {
+	lines := make([]string, len(f.List))
+	for i, m := range f.List {
+		lines[i] = m.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+type position struct{ line, column int }
+
+func (d *decoder) fault(at position, key, format string, args ...any) {
+	d.faults = append(d.faults, Message{d.name, at.line, at.column, key, fmt.Sprintf(format, args...)})
+}
+
+func (d *decoder) warn(key, format string, args ...any) {
+	at := d.where(key)
+	d.warnings = append(d.warnings, Message{d.name, at.line, at.column, key, fmt.Sprintf(format, args...)})
+}
+
+// faultAt reports a fault under a key of the file. Where the key is not there,
+// its nearest parent says where it would be.
+func (d *decoder) faultAt(key, format string, args ...any) {
+	d.fault(d.where(key), key, format, args...)
+}
+
+func (d *decoder) where(key string) position {
+	for k := key; ; {
+		if at, ok := d.positions[k]; ok {
+			return at
+		}
+		cut := strings.LastIndexAny(k, ".[")
+		if cut < 0 {
+			return position{1, 1}
+		}
+		k = k[:cut]
+	}
+}
+
+func (d *decoder) sort() {
+	for _, list := range [][]Message{d.faults, d.warnings} {
+		slices.SortStableFunc(list, func(a, b Message) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
+	}
+}

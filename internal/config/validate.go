@@ -1,0 +1,339 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/expression"
+	"github.com/gatelodge/gatelodge/providers"
+)
+
+// validate finds what single values cannot show: names that are not there,
+// addresses that are none, parts that contradict each other.
+func validate(c *Config, d *decoder) {
+	validateListen(c, d)
+	validateHeaders(c, d)
+	validateProviders(c, d)
+	validateTokens(c, d)
+	validateRules(c, d)
+	validateResource(c, d)
+	validateLog(c, d)
+	validateAdmin(c, d)
+	if !c.Enabled {
+		d.warn("enabled", "protection is switched off: every request passes, without a user")
+	}
+	if c.Mode == authz.Shadow {
+		d.warn("mode", "nothing is refused: decisions are only recorded")
+	}
+	for key, n := range map[string]int64{
+		"cache.max_entries": int64(c.Cache.Entries), "cache.max_bytes": c.Cache.Bytes,
+		"cache.negative_entries": int64(c.Cache.NegativeEntries), "limits.max_in_flight": int64(c.Limits.InFlight),
+	} {
+		if n < 1 {
+			d.faultAt(key, "is %d; it is to be at least 1", n)
+		}
+	}
+}
+
+func validateListen(c *Config, d *decoder) {
+	if socket, ok := strings.CutPrefix(c.Listen.GRPC, "unix:"); ok {
+		if !strings.HasPrefix(socket, "/") {
+			d.faultAt("listen.grpc", "%q: a socket's path is to be absolute, as unix:/run/gatelodge/authz.sock", c.Listen.GRPC)
+		}
+	} else if problem := addressFault(c.Listen.GRPC); problem != "" {
+		d.faultAt("listen.grpc", "%s, or unix:/path", problem)
+	}
+	if c.Listen.Admin != "" {
+		if problem := addressFault(c.Listen.Admin); problem != "" {
+			d.faultAt("listen.admin", "%s", problem)
+		} else if !loopback(c.Listen.Admin) {
+			d.warn("listen.admin", "listens beyond this machine; health, metrics and the admin API are then reachable from there")
+		}
+	}
+	t := c.Listen.TLS
+	if t == nil {
+		return
+	}
+	for _, f := range []struct {
+		key      string
+		path     *string
+		required bool
+	}{
+		{"cert_file", &t.CertFile, true}, {"key_file", &t.KeyFile, true}, {"client_ca_file", &t.ClientCAFile, false},
+	} {
+		key := "listen.tls." + f.key
+		if *f.path == "" {
+			if f.required {
+				d.faultAt(key, "is missing; TLS needs cert_file and key_file")
+			}
+			continue
+		}
+		*f.path = d.input(*f.path)
+		d.readable(key, *f.path)
+	}
+}
+
+func (d *decoder) readable(key, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		d.faultAt(key, "cannot be read: %v", err)
+		return
+	}
+	_ = f.Close()
+}
+
+func addressFault(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Sprintf("%q is not host:port", address)
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil && strings.ContainsAny(host, " /@") {
+		return fmt.Sprintf("%q is not host:port", address)
+	}
+	if n, err := net.LookupPort("tcp", port); err != nil || n < 0 {
+		return fmt.Sprintf("%q has no port that there is", address)
+	}
+	return ""
+}
+
+func loopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// reservedHeaders must not be given to an identity: Envoy or HTTP own them.
+var reservedHeaders = []string{
+	"host", "content-length", "content-type", "connection", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive",
+	"proxy-connection", "authorization", "proxy-authorization", "cookie", "x-forwarded-for", "x-forwarded-proto", "x-request-id",
+}
+
+func validateHeaders(c *Config, d *decoder) {
+	names := map[string]string{}
+	for _, h := range []struct {
+		key  string
+		name *string
+	}{
+		{"user", &c.Headers.User}, {"email", &c.Headers.Email}, {"groups", &c.Headers.Groups},
+		{"provider", &c.Headers.Provider}, {"subject", &c.Headers.Subject},
+	} {
+		key := "headers." + h.key
+		*h.name = strings.ToLower(*h.name)
+		name := *h.name
+		switch {
+		case name == "" && h.key == "user":
+			d.faultAt(key, "is empty; the upstream must be told the user")
+		case name == "":
+		case !headerName(name):
+			d.faultAt(key, "%q is not a header name of letters, digits and dashes", name)
+		case slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "x-envoy-"):
+			d.faultAt(key, "%q has a meaning of its own; take another, as x-forwarded-user", name)
+		case strings.Count(name, "-") > 5:
+			d.faultAt(key, "%q has more than 5 dashes: each doubles the spellings that have to be removed", name)
+		case names[name] != "":
+			d.faultAt(key, "%q is the header of headers.%s already", name, names[name])
+		}
+		names[name] = h.key
+	}
+}
+
+func headerName(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return s != "" && s[0] != '-' && s[len(s)-1] != '-'
+}
+
+func validateProviders(c *Config, d *decoder) {
+	seen := map[string]bool{}
+	for i := range c.Providers {
+		p := &c.Providers[i]
+		key := fmt.Sprintf("providers[%d]", i)
+		switch {
+		case p.Name == "":
+			d.faultAt(key+".name", "is missing; rules, logs and metrics know the provider by it")
+		case p.Name == authz.APITokens:
+			d.faultAt(key+".name", "%q is the name of our own API tokens; take another", p.Name)
+		case !plainName(p.Name):
+			d.faultAt(key+".name", "%q is to be of letters, digits, dashes, dots and underscores, at most 64", p.Name)
+		case seen[p.Name]:
+			d.faultAt(key+".name", "%q is the name of an earlier provider", p.Name)
+		}
+		seen[p.Name] = true
+		if p.CAFile != "" {
+			p.CAFile = d.input(p.CAFile)
+			d.readable(key+".ca_file", p.CAFile)
+		}
+		if p.Leeway > time.Minute {
+			d.faultAt(key+".leeway", "is %s; 60s are the most", p.Leeway)
+		}
+		for _, f := range providers.Check(*p) {
+			d.faultAt(join(key, f.Key), "%s", f.Problem)
+		}
+		if p.AppBinding == "none" {
+			d.warn(key+".app_binding", "tokens of any app of this provider are accepted: whoever runs one can use its users' tokens here")
+		}
+		if p.AllowHTTP {
+			d.warn(key+".allow_insecure_http", "what this provider says can be read and changed on the way")
+		}
+	}
+}
+
+func plainName(s string) bool {
+	return len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == ""
+}
+
+func validateTokens(c *Config, d *decoder) {
+	t := c.APITokens
+	if t == nil {
+		return
+	}
+	if file, ok := strings.CutPrefix(t.Store, "sqlite:"); ok && file != "" {
+		t.Store = "sqlite:" + d.path(file)
+	} else if u, err := url.Parse(t.Store); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		d.faultAt("api_tokens.store", "is to be sqlite:FILE or postgres://USER@HOST/DATABASE")
+	} else if _, secret := u.User.Password(); secret {
+		d.warn("api_tokens.store", "the password stands in the file in clear; PGPASSWORD or a passfile keep it out")
+	}
+	t.Header = strings.ToLower(t.Header)
+	if !headerName(t.Header) || slices.Contains(reservedHeaders, t.Header) {
+		d.faultAt("api_tokens.header", "%q cannot carry a key; take a header of its own, as x-api-key", t.Header)
+	}
+	if t.Htpasswd != "" {
+		t.Htpasswd = d.input(t.Htpasswd)
+		d.readable("api_tokens.htpasswd_file", t.Htpasswd)
+	}
+	if t.PerUser < 0 {
+		d.faultAt("api_tokens.per_user", "is negative; 0 means any number")
+	}
+}
+
+func validateRules(c *Config, d *decoder) {
+	known := []string{}
+	for _, p := range c.Providers {
+		known = append(known, p.Name)
+	}
+	if c.APITokens != nil {
+		known = append(known, authz.APITokens)
+	}
+	open := len(c.Rules) > 0 && slices.ContainsFunc(c.Rules, func(r authz.Rule) bool { return r.Access == authz.Public || r.Access == authz.DenyAll })
+	if len(known) == 0 && c.Enabled && !open {
+		d.faultAt("providers", "there is none, and no api_tokens: nobody could ever be let in")
+	}
+	names := map[string]bool{}
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		key := fmt.Sprintf("rules[%d]", i)
+		for _, f := range r.Faults() {
+			d.faultAt(join(key, f.Key), "%s", f.Problem)
+		}
+		if r.Name != "" && names[r.Name] {
+			d.faultAt(key+".name", "%q is the name of an earlier rule", r.Name)
+		}
+		if !plainName(r.Name) {
+			d.faultAt(key+".name", "%q is to be of letters, digits, dashes, dots and underscores, at most 64", r.Name)
+		}
+		names[r.Name] = true
+		for j, p := range r.Providers {
+			if !slices.Contains(known, p) {
+				d.faultAt(fmt.Sprintf("%s.providers[%d]", key, j), "there is no provider %q; there are %s", p, strings.Join(known, ", "))
+			}
+		}
+		if r.When != "" {
+			if _, err := expression.Compile(r.When); err != nil {
+				d.faultAt(key+".when", "%s", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " "))
+			}
+		}
+		if r.Access == authz.Authenticated || r.Access == authz.Optional {
+			c.tellApart(d, key+".providers", r.Providers)
+		}
+	}
+	if len(c.Rules) == 0 || !catchesAll(c.Rules) {
+		c.tellApart(d, "providers", nil)
+	}
+}
+
+// catchesAll reports whether the last rule leaves nothing to the default.
+func catchesAll(rules []authz.Rule) bool {
+	m := rules[len(rules)-1].Match
+	return len(m.Hosts) == 0 && len(m.Methods) == 0 && len(m.Headers) == 0 && len(m.Sources) == 0 &&
+		(len(m.Paths) == 0 || slices.Contains(m.Paths, "/**"))
+}
+
+// tellApart makes sure that of the providers of a rule at most one owns any
+// credential: a token is never to be shown to a provider that did not issue it.
+func (c *Config) tellApart(d *decoder, key string, names []string) {
+	issuers := map[string]string{}
+	catchAll := ""
+	for _, p := range c.Providers {
+		if len(names) > 0 && !slices.Contains(names, p.Name) {
+			continue
+		}
+		shape := providers.ShapeOf(p)
+		if shape.CatchAll {
+			if catchAll != "" {
+				d.faultAt(key, "%s and %s both take every opaque token, so none could be told whose it is; name one of them in the rule", catchAll, p.Name)
+			}
+			catchAll = p.Name
+		}
+		for _, issuer := range shape.Issuers {
+			if other := issuers[issuer]; other != "" {
+				d.faultAt(key, "%s and %s both own the tokens of %s; name one of them in the rule, or merge their audiences", other, p.Name, issuer)
+			}
+			issuers[issuer] = p.Name
+		}
+	}
+}
+
+func validateResource(c *Config, d *decoder) {
+	if r := c.Resource; r != nil {
+		u, err := url.Parse(r.Resource)
+		if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			d.faultAt("protected_resource.resource", "%q is to be the https URL of the API, without query or fragment", r.Resource)
+		}
+	}
+	if c.DPoP == nil {
+		return
+	}
+	if len(c.DPoP.Origins) == 0 {
+		d.faultAt("dpop.origins", "is missing; a proof names the URL that the client called, as https://api.example.com")
+	}
+	for i, o := range c.DPoP.Origins {
+		if u, err := url.Parse(o); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			d.faultAt(fmt.Sprintf("dpop.origins[%d]", i), "%q is not an origin, as https://api.example.com", o)
+		}
+	}
+	if c.DPoP.MaxAge > 5*time.Minute {
+		d.faultAt("dpop.max_age", "is %s; 5m are the most", c.DPoP.MaxAge)
+	}
+}
+
+func validateLog(c *Config, d *decoder) {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		d.faultAt("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"json", "text"}, c.Log.Format) {
+		d.faultAt("log.format", "%q is neither json nor text", c.Log.Format)
+	}
+	if s := c.Log.Audit.AllowSample; s < 0 || s > 1 {
+		d.faultAt("log.audit.allow_sample", "is %v; it is to be from 0 to 1", s)
+	}
+	if f := c.Log.Audit.File; f != "" && f != "none" {
+		c.Log.Audit.File = d.path(f)
+	}
+}
+
+func validateAdmin(c *Config, d *decoder) {
+	if t := c.Admin.Token; !t.IsZero() && len(t.Reveal()) < 16 {
+		d.faultAt("admin.token", "is shorter than 16 bytes; make one with: openssl rand -hex 32")
+	}
+}
