@@ -12,7 +12,10 @@ import (
 // Kinds is the table of provider types: to add one, write its file and put its
 // line here.
 func Kinds() []Kind {
-	return []Kind{}
+	return []Kind{
+		oidc,
+		keycloak,
+	}
 }
 
 // Find returns the kind of a type or alias.

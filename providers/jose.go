@@ -1,0 +1,194 @@
+package providers
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	_ "crypto/sha256" // for crypto.Hash
+	_ "crypto/sha512"
+	"encoding/base64"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// maxToken bounds a token in bytes.
+const maxToken = 64 << 10
+
+// signedToken is a compact JWS, taken apart. Nothing in it is proven.
+type signedToken struct {
+	signed    string // what the signature is over
+	header    map[string]any
+	algorithm string
+	keyID     string
+	payload   []byte
+	signature []byte
+}
+
+// parseToken takes a compact JWS apart (RFC 7515 §7.1), strictly: whatever
+// could be read in two ways, or asks for what we do not do, is refused here,
+// before any library sees it.
+func parseToken(token string) (*signedToken, error) {
+	malformed := func(why string) (*signedToken, error) {
+		return nil, authz.Reject(authz.ReasonMalformedToken, "%s", why)
+	}
+	if len(token) > maxToken {
+		return malformed("larger than 64 KiB")
+	}
+	first := strings.IndexByte(token, '.')
+	last := strings.LastIndexByte(token, '.')
+	if first <= 0 || last == len(token)-1 || last <= first+1 || strings.IndexByte(token[first+1:last], '.') >= 0 {
+		return malformed("not three parts")
+	}
+	rawHeader, err := decodePart(token[:first])
+	if err != nil {
+		return malformed("header is not base64url")
+	}
+	t := &signedToken{signed: token[:last]}
+	if t.payload, err = decodePart(token[first+1 : last]); err != nil {
+		return malformed("payload is not base64url")
+	}
+	if t.signature, err = decodePart(token[last+1:]); err != nil {
+		return malformed("signature is not base64url")
+	}
+	if t.header, err = parseObject(rawHeader); err != nil {
+		return malformed("header: " + err.Error())
+	}
+	return t, t.checkHeader()
+}
+
+// decodePart decodes unpadded base64url (RFC 7515 §2): no white space, and no
+// second spelling of the same bytes.
+func decodePart(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") { // which Go's decoder passes over
+		return nil, base64.CorruptInputError(0)
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
+
+// checkHeader looks at the members that say how the token is to be read. Keys
+// that come with the token (jwk, jku, x5u, x5c) are not looked at at all.
+func (t *signedToken) checkHeader() error {
+	var ok bool
+	if t.algorithm, ok = t.header["alg"].(string); !ok || !slices.Contains(allAlgorithms, t.algorithm) {
+		return authz.Reject(authz.ReasonAlgorithm, "alg is not one of the signature algorithms that are known")
+	}
+	for _, member := range []string{"crit", "b64", "zip", "enc"} {
+		if _, there := t.header[member]; there {
+			return authz.Reject(authz.ReasonMalformedToken, "header has %s", member)
+		}
+	}
+	if v, there := t.header["cty"]; there {
+		if s, ok := v.(string); !ok || strings.EqualFold(s, "jwt") || strings.EqualFold(s, "application/jwt") {
+			return authz.Reject(authz.ReasonMalformedToken, "a token inside a token")
+		}
+	}
+	if v, there := t.header["kid"]; there {
+		if t.keyID, ok = v.(string); !ok || len(t.keyID) > 1024 {
+			return authz.Reject(authz.ReasonMalformedToken, "kid is not text")
+		}
+	}
+	return nil
+}
+
+// checkType looks at typ (RFC 8725 §3.11). strict wants the type of RFC 9068.
+func (t *signedToken) checkType(strict bool) error {
+	v, there := t.header["typ"]
+	if !there && !strict {
+		return nil
+	}
+	typ, ok := v.(string)
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if ok && (typ == "at+jwt" || typ == "jwt" && !strict) {
+		return nil
+	}
+	return authz.Reject(authz.ReasonTokenType, "typ is not that of an access token")
+}
+
+// The signature algorithms that are known (RFC 7518 §3.1, RFC 8037 §3.1): none
+// with a shared secret, and not none.
+var allAlgorithms = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// verify checks the signature with a key that was parsed once.
+func (t *signedToken) verify(k *publicKey) bool {
+	switch t.algorithm[:2] {
+	case "RS":
+		key, ok := k.key.(*rsa.PublicKey)
+		h := hashOf(t.algorithm)
+		return ok && rsa.VerifyPKCS1v15(key, h, t.digest(h), t.signature) == nil
+	case "PS":
+		key, ok := k.key.(*rsa.PublicKey)
+		h := hashOf(t.algorithm)
+		return ok && rsa.VerifyPSS(key, h, t.digest(h), t.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+	case "ES":
+		key, ok := k.key.(*ecdsa.PublicKey)
+		return ok && t.verifyECDSA(key)
+	case "Ed":
+		key, ok := k.key.(ed25519.PublicKey)
+		return ok && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, []byte(t.signed), t.signature)
+	}
+	return false
+}
+
+// verifyECDSA checks r||s, each of the curve's length (RFC 7518 §3.4). The
+// curve must be the algorithm's.
+func (t *signedToken) verifyECDSA(key *ecdsa.PublicKey) bool {
+	bits := map[string]int{"ES256": 256, "ES384": 384, "ES512": 521}[t.algorithm]
+	if key.Curve == nil || key.Curve.Params().BitSize != bits {
+		return false
+	}
+	size := (bits + 7) / 8
+	if len(t.signature) != 2*size {
+		return false
+	}
+	r, s := new(big.Int).SetBytes(t.signature[:size]), new(big.Int).SetBytes(t.signature[size:])
+	return ecdsa.Verify(key, t.digest(hashOf(t.algorithm)), r, s)
+}
+
+func hashOf(algorithm string) crypto.Hash {
+	switch algorithm[2:] {
+	case "384":
+		return crypto.SHA384
+	case "512":
+		return crypto.SHA512
+	}
+	return crypto.SHA256
+}
+
+func (t *signedToken) digest(h crypto.Hash) []byte {
+	d := h.New()
+	d.Write([]byte(t.signed))
+	return d.Sum(nil)
+}
+
+// unverifiedIssuer returns iss of a token that looks like a JWS, "" for
+// anything else. Nothing is proven by it: it only says who is to be asked.
+func unverifiedIssuer(token string) string {
+	if len(token) > maxToken || !strings.HasPrefix(token, "ey") {
+		return ""
+	}
+	first := strings.IndexByte(token, '.')
+	last := strings.LastIndexByte(token, '.')
+	if first < 0 || last <= first {
+		return ""
+	}
+	payload, err := decodePart(token[first+1 : last])
+	if err != nil {
+		return ""
+	}
+	claims, err := parseObject(payload)
+	if err != nil {
+		return ""
+	}
+	return textAt(claims, "iss")
+}
+
+// looksSigned reports whether a token has the outer form of a JWS or JWE.
+func looksSigned(token string) bool {
+	return strings.HasPrefix(token, "ey") && strings.Count(token, ".") >= 2
+}

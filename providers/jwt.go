@@ -1,0 +1,324 @@
+package providers
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// jwtRules is what a signed token must satisfy to be taken: the first block
+// that providers are made of.
+type jwtRules struct {
+	issuers    []string // iss is one of these, byte for byte
+	audiences  []string // aud has one of these; empty: not asked for
+	clients    []string // issued to one of these; empty: not asked for
+	algorithms []string
+	leeway     time.Duration
+	strictType bool
+
+	// client names the OAuth client in the claims.
+	client func(claims map[string]any) string
+	// app reports whether a token has no user.
+	app func(claims map[string]any) bool
+	// extra is what the kind asks beyond; its error is a rejection.
+	extra func(t *signedToken, claims map[string]any) error
+	// keyFits says whether a key may sign for these claims; nil: any.
+	keyFits func(k *publicKey, claims map[string]any) bool
+}
+
+// Bounds of times in claims (RFC 7519 §2, NumericDate), in seconds.
+const (
+	defaultLeeway = 30 * time.Second
+	lastSecond    = 253402300799 // end of the year 9999
+)
+
+// newJWTRules takes over what every kind's settings have in common.
+func newJWTRules(c Config, issuers ...string) *jwtRules {
+	r := &jwtRules{
+		issuers: issuers, audiences: c.Audiences, clients: c.AllowedClients, algorithms: c.Algorithms,
+		leeway: c.Leeway, strictType: c.StrictType, client: clientOf, app: appOnly,
+	}
+	if len(r.clients) == 0 && len(r.audiences) == 0 && c.ClientID != "" {
+		r.clients = []string{c.ClientID}
+	}
+	if len(r.algorithms) == 0 {
+		r.algorithms = allAlgorithms
+	}
+	if r.leeway == 0 {
+		r.leeway = defaultLeeway
+	}
+	return r
+}
+
+// bindingFault asks for a proof that tokens were issued for us: without one,
+// any app's tokens would be taken.
+func bindingFault(c Config) []authz.Fault {
+	if len(c.Audiences) > 0 || len(c.AllowedClients) > 0 || c.ClientID != "" {
+		return nil
+	}
+	return []authz.Fault{{Key: "audiences", Problem: "is missing: without audiences, allowed_clients or client_id a token that was made for any other app would be taken"}}
+}
+
+// algorithmFaults checks the list of accepted algorithms.
+func algorithmFaults(c Config) (faults []authz.Fault) {
+	for _, a := range c.Algorithms {
+		if !slices.Contains(allAlgorithms, a) {
+			faults = append(faults, authz.Fault{Key: "algorithms", Problem: a + " is none of " + strings.Join(allAlgorithms, ", ")})
+		}
+	}
+	return faults
+}
+
+// verify proves a token and returns its claims. The order is that of cost:
+// what can be seen without a key comes first, so that most junk costs little.
+// An expired token is told from a bad one only when its signature is good.
+func (r *jwtRules) verify(ctx context.Context, token string, set *keySet, now time.Time) (map[string]any, error) {
+	t, err := parseToken(token)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.checkType(r.strictType); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(r.algorithms, t.algorithm) {
+		return nil, authz.Reject(authz.ReasonAlgorithm, "%s is not among the provider's algorithms", t.algorithm)
+	}
+	claims, err := parseObject(t.payload)
+	if err != nil {
+		return nil, authz.Reject(authz.ReasonMalformedToken, "payload: %v", err)
+	}
+	if err := r.checkClaims(t, claims); err != nil {
+		return nil, err
+	}
+	expired, err := r.checkTimes(claims, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkSignature(ctx, t, claims, set); err != nil {
+		return nil, err
+	}
+	authz.Record(ctx, "signature", authz.StepOK, t.algorithm)
+	if expired {
+		return nil, authz.Reject(authz.ReasonExpired, "exp is over")
+	}
+	return claims, nil
+}
+
+func (r *jwtRules) checkSignature(ctx context.Context, t *signedToken, claims map[string]any, set *keySet) error {
+	found, err := set.find(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, k := range found {
+		if (r.keyFits == nil || r.keyFits(k, claims)) && t.verify(k) {
+			return nil
+		}
+	}
+	return authz.Reject(authz.ReasonSignature, "no key of the provider made this signature")
+}
+
+func (r *jwtRules) checkClaims(t *signedToken, claims map[string]any) error {
+	if iss, ok := claims["iss"].(string); !ok || !slices.Contains(r.issuers, iss) {
+		return authz.Reject(authz.ReasonIssuer, "iss is not the provider's")
+	}
+	if len(r.audiences) > 0 {
+		found, err := audienceOf(claims)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(found, func(a string) bool { return slices.Contains(r.audiences, a) }) {
+			return authz.Reject(authz.ReasonAudience, "aud has none of the configured audiences")
+		}
+	}
+	if len(r.clients) > 0 {
+		if client := r.client(claims); client == "" || !slices.Contains(r.clients, client) {
+			return authz.Reject(authz.ReasonClient, "issued to client %q, which is not among the allowed ones", shorten(client))
+		}
+	}
+	if r.extra != nil {
+		return r.extra(t, claims)
+	}
+	return nil
+}
+
+// audienceOf reads aud: a text, or a list of nothing but text (RFC 7519 §4.1.3).
+func audienceOf(claims map[string]any) ([]string, error) {
+	switch v := claims["aud"].(type) {
+	case string:
+		return []string{v}, nil
+	case []any:
+		list := make([]string, 0, len(v))
+		for _, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return nil, authz.Reject(authz.ReasonAudience, "aud has something that is not text")
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	}
+	return nil, authz.Reject(authz.ReasonAudience, "aud is missing")
+}
+
+// checkTimes looks at exp, nbf and iat. expired is for the caller to say, once
+// the signature is known to be good.
+func (r *jwtRules) checkTimes(claims map[string]any, now time.Time) (expired bool, err error) {
+	exp, there, err := timeOf(claims, "exp")
+	switch {
+	case err != nil:
+		return false, err
+	case !there:
+		return false, authz.Reject(authz.ReasonClaims, "exp is missing: the token would never end")
+	}
+	nbf, there, err := timeOf(claims, "nbf")
+	if err != nil {
+		return false, err
+	}
+	if there && nbf.After(now.Add(r.leeway)) {
+		return false, authz.Reject(authz.ReasonNotYetValid, "nbf is still to come")
+	}
+	iat, there, err := timeOf(claims, "iat")
+	if err != nil {
+		return false, err
+	}
+	if there && iat.After(now.Add(time.Minute)) {
+		return false, authz.Reject(authz.ReasonNotYetValid, "iat is still to come")
+	}
+	return !now.Before(exp.Add(r.leeway)), nil
+}
+
+// timeOf reads a NumericDate (RFC 7519 §2).
+func timeOf(claims map[string]any, name string) (t time.Time, there bool, err error) {
+	v, there := claims[name]
+	if !there {
+		return t, false, nil
+	}
+	seconds, ok := number(v)
+	if !ok || !(seconds >= 0 && seconds <= lastSecond) {
+		return t, true, authz.Reject(authz.ReasonClaims, "%s is not a time", name)
+	}
+	return time.Unix(int64(seconds), 0), true, nil
+}
+
+// clientOf names the client that a token was issued to: client_id (RFC 9068),
+// azp (OpenID Connect), or cid (Okta). Where several are there they must agree.
+func clientOf(claims map[string]any) string {
+	client := ""
+	for _, name := range []string{"client_id", "azp", "cid"} {
+		switch v := textAt(claims, name); {
+		case v == "":
+		case client == "":
+			client = v
+		case client != v:
+			return ""
+		}
+	}
+	return client
+}
+
+// appOnly reports whether a token of client credentials is at hand: its
+// subject is its client (RFC 9068 §2.2).
+func appOnly(claims map[string]any) bool {
+	client := clientOf(claims)
+	return client != "" && textAt(claims, "sub") == client
+}
+
+// finish makes the identity of proven claims: it ends with the token, and is
+// bound to the key that the token is bound to.
+func (r *jwtRules) finish(claims map[string]any, m *mapper) (authz.Identity, error) {
+	bound, err := bindingOf(claims)
+	if err != nil {
+		return authz.Identity{}, err
+	}
+	id, err := m.identity(claims, r.app(claims), r.client(claims))
+	if err != nil {
+		return authz.Identity{}, err
+	}
+	if exp, there, err := timeOf(claims, "exp"); err == nil && there {
+		id.Expires = exp.Add(r.leeway)
+	}
+	id.Bound = bound
+	return id, nil
+}
+
+// bindingOf reads cnf (RFC 7800). A way to confirm that is not known cannot be
+// checked, so the token is refused.
+func bindingOf(claims map[string]any) (*authz.Binding, error) {
+	v, there := claims["cnf"]
+	if !there {
+		return nil, nil
+	}
+	unbound := authz.Reject(authz.ReasonUnbound, "cnf asks for a proof that is not known")
+	members, ok := v.(map[string]any)
+	if !ok || len(members) == 0 {
+		return nil, unbound
+	}
+	var b authz.Binding
+	for name, member := range members {
+		s, ok := member.(string)
+		if !ok || s == "" {
+			return nil, unbound
+		}
+		switch name {
+		case "jkt":
+			b.KeyThumbprint = s
+		case "x5t#S256":
+			b.CertificateHash = s
+		default:
+			return nil, unbound
+		}
+	}
+	return &b, nil
+}
+
+// shorten keeps what a token says of itself from filling the log.
+func shorten(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}
+
+// jwtProvider is a provider whose tokens are checked here.
+type jwtProvider struct {
+	rules  *jwtRules
+	mapper *mapper
+	keys   *keySet
+	client *client
+	now    func() time.Time
+}
+
+// Owns implements authz.Provider: a signed token whose issuer is ours.
+func (p *jwtProvider) Owns(c authz.Credential) bool {
+	if c.Kind != authz.Bearer && c.Kind != authz.DPoP {
+		return false
+	}
+	issuer := unverifiedIssuer(c.Secret.Reveal())
+	return issuer != "" && slices.Contains(p.rules.issuers, issuer)
+}
+
+// Verify implements authz.Provider.
+func (p *jwtProvider) Verify(ctx context.Context, c authz.Credential) (authz.Identity, error) {
+	claims, err := p.rules.verify(ctx, c.Secret.Reveal(), p.keys, p.now())
+	if err != nil {
+		return authz.Identity{}, err
+	}
+	return p.rules.finish(claims, p.mapper)
+}
+
+// Attributes implements Provider.
+func (p *jwtProvider) Attributes(ctx context.Context, c authz.Credential) (map[string]any, error) {
+	return p.rules.verify(ctx, c.Secret.Reveal(), p.keys, p.now())
+}
+
+// Status implements Provider.
+func (p *jwtProvider) Status() Status { return p.keys.status() }
+
+// Close implements Provider.
+func (p *jwtProvider) Close() {
+	p.keys.close()
+	p.client.close()
+}

@@ -1,0 +1,243 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/providers/providertest"
+)
+
+func testEnv() Env { return Env{Now: time.Now, Log: slog.New(slog.DiscardHandler)} }
+
+func newOIDC(t testing.TB, i *providertest.Issuer, change func(*Config)) Provider {
+	t.Helper()
+	c := Config{Name: "sso", Type: "oidc", Issuer: i.URL, Audiences: []string{"api"}}
+	if change != nil {
+		change(&c)
+	}
+	if faults := Check(c); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	p, err := New(c, testEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func bearer(token string) authz.Credential {
+	return authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}
+}
+
+// reasonOf is why a credential was refused; ReasonInternal with an error that
+// is no refusal.
+func reasonOf(err error) authz.Reason {
+	var r *authz.Rejection
+	if errors.As(err, &r) {
+		return r.Reason
+	}
+	if err == nil {
+		return authz.ReasonVerified
+	}
+	return authz.ReasonInternal
+}
+
+func TestOIDC(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	p := newOIDC(t, i, nil)
+	id, err := p.Verify(t.Context(), bearer(i.Token("alice", nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.User != "alice" || id.Subject != "id-of-alice" || id.Client != "app" || id.TokenID != "token-1" || id.Email != "alice@example.com" ||
+		len(id.Groups) != 1 || len(id.Scopes) != 2 || id.App || id.Expires.IsZero() {
+		t.Errorf("%+v", id)
+	}
+	if !p.Owns(bearer(i.Token("alice", nil))) || p.Owns(bearer("opaque")) || p.Owns(bearer(i.Token("a", map[string]any{"iss": i.URL + "/"}))) {
+		t.Error("ownership by issuer")
+	}
+	for _, alg := range []string{"RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512", "EdDSA"} {
+		k := i.AddKey(t, "k-"+alg, alg)
+		q := newOIDC(t, i, nil) // with the new key from the start
+		token := k.Sign(map[string]any{"alg": alg, "kid": k.ID}, i.Claims("bob", nil))
+		if id, err := q.Verify(t.Context(), bearer(token)); err != nil || id.User != "bob" {
+			t.Errorf("%s: %v %v", alg, id.User, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	p := newOIDC(t, i, func(c *Config) { c.AllowedClients = []string{"app"} })
+	good := i.Token("alice", nil)
+	now := time.Now().Unix()
+	for name, c := range map[string]struct {
+		token string
+		want  authz.Reason
+	}{
+		"good":           {good, authz.ReasonVerified},
+		"expired":        {i.Token("a", map[string]any{"exp": now - 60}), authz.ReasonExpired},
+		"expired forged": {i.Token("a", map[string]any{"exp": now - 60})[:len(good)-20] + "AAAAAAAAAAAAAAAAAAAA", authz.ReasonSignature},
+		"future nbf":     {i.Token("a", map[string]any{"nbf": now + 120}), authz.ReasonNotYetValid},
+		"future iat":     {i.Token("a", map[string]any{"iat": now + 120}), authz.ReasonNotYetValid},
+		"no exp":         {i.Token("a", map[string]any{"exp": nil}), authz.ReasonClaims},
+		"exp as text":    {i.Token("a", map[string]any{"exp": "9999999999"}), authz.ReasonClaims},
+		"exp too large":  {i.Token("a", map[string]any{"exp": 1e18}), authz.ReasonClaims},
+		"issuer":         {i.Token("a", map[string]any{"iss": "https://other.example.com"}), authz.ReasonIssuer},
+		"audience":       {i.Token("a", map[string]any{"aud": "other"}), authz.ReasonAudience},
+		"audience list":  {i.Token("a", map[string]any{"aud": []any{"api", 1}}), authz.ReasonAudience},
+		"no audience":    {i.Token("a", map[string]any{"aud": nil}), authz.ReasonAudience},
+		"client":         {i.Token("a", map[string]any{"client_id": "other"}), authz.ReasonClient},
+		"two clients":    {i.Token("a", map[string]any{"azp": "other"}), authz.ReasonClient},
+		"app only":       {i.Token("a", map[string]any{"sub": "app"}), authz.ReasonAppOnly},
+		"no user":        {i.Token("a", map[string]any{"preferred_username": nil, "sub": nil}), authz.ReasonUsername},
+		"user is number": {i.Token("a", map[string]any{"preferred_username": 7}), authz.ReasonUsername},
+		"user CRLF":      {i.Token("a\r\nx: y", nil), authz.ReasonUsername},
+		"unknown cnf":    {i.Token("a", map[string]any{"cnf": map[string]any{"kid": "x"}}), authz.ReasonUnbound},
+		"other typ":      {i.Key("rsa-1").Sign(map[string]any{"alg": "RS256", "kid": "rsa-1", "typ": "dpop+jwt"}, i.Claims("a", nil)), authz.ReasonTokenType},
+		"none":           {strings.Join(strings.Split(i.Key("rsa-1").Sign(map[string]any{"alg": "none"}, i.Claims("a", nil)), ".")[:2], ".") + ".", authz.ReasonMalformedToken},
+		"alg none":       {i.Key("rsa-1").Sign(map[string]any{"alg": "none"}, i.Claims("a", nil)), authz.ReasonAlgorithm},
+		"HS256":          {i.Key("rsa-1").Sign(map[string]any{"alg": "HS256", "kid": "rsa-1"}, i.Claims("a", nil)), authz.ReasonAlgorithm},
+		"alg of key":     {i.Key("rsa-1").Sign(map[string]any{"alg": "PS256", "kid": "rsa-1"}, i.Claims("a", nil)), authz.ReasonUnknownKey},
+		"foreign key":    {providertest.NewKey(t, "rsa-1", "RS256").Sign(map[string]any{"alg": "RS256", "kid": "rsa-1"}, i.Claims("a", nil)), authz.ReasonSignature},
+		"crit":           {i.Key("rsa-1").Sign(map[string]any{"alg": "RS256", "kid": "rsa-1", "crit": []string{"x"}}, i.Claims("a", nil)), authz.ReasonMalformedToken},
+		"twice iss":      {i.Key("rsa-1").SignRaw([]byte(`{"alg":"RS256","kid":"rsa-1"}`), []byte(`{"iss":"x","iss":"`+i.URL+`"}`), "RS256"), authz.ReasonMalformedToken},
+		"two objects":    {i.Key("rsa-1").SignRaw([]byte(`{"alg":"RS256","kid":"rsa-1"}`), []byte(`{"iss":"x"}{}`), "RS256"), authz.ReasonMalformedToken},
+		"line break":     {good[:40] + "\n" + good[40:], authz.ReasonMalformedToken},
+		"padding":        {good + "=", authz.ReasonMalformedToken},
+		"four parts":     {good + ".x", authz.ReasonMalformedToken},
+		"huge":           {"ey" + strings.Repeat("a", 70_000), authz.ReasonMalformedToken},
+		"dots":           {strings.Repeat(".", 60_000), authz.ReasonMalformedToken},
+	} {
+		for _, temperature := range []string{"cold", "hot"} {
+			id, err := p.Verify(t.Context(), bearer(c.token))
+			if got := reasonOf(err); got != c.want {
+				t.Errorf("%s, %s: %v (%v), want %v", name, temperature, got, err, c.want)
+			}
+			if err != nil && id.User != "" {
+				t.Errorf("%s: an identity with an error", name)
+			}
+		}
+	}
+}
+
+// Cached or not, keys go on while the provider is down; without any, nothing
+// can be told.
+func TestProviderDown(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	p := newOIDC(t, i, nil)
+	if _, err := p.Verify(t.Context(), bearer(i.Token("alice", nil))); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []providertest.Fault{providertest.Down, providertest.Broken, providertest.Garbage, providertest.Empty, providertest.Oversize, providertest.Redirect} {
+		i.Fail(f)
+		if _, err := p.Verify(t.Context(), bearer(i.Token("alice", nil))); err != nil {
+			t.Errorf("fault %d: known keys do not go on: %v", f, err)
+		}
+		cold := newOIDC(t, i, nil)
+		_, err := cold.Verify(t.Context(), bearer(i.Token("alice", nil)))
+		if err == nil || errors.Is(err, authz.ErrRejected) {
+			t.Errorf("fault %d: a cold start answers %v", f, err)
+		}
+		if st := cold.Status(); st.Ready || st.Detail == "" {
+			t.Errorf("fault %d: status %+v", f, st)
+		}
+		i.Fail(providertest.None)
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			if _, err = cold.Verify(t.Context(), bearer(i.Token("alice", nil))); err == nil {
+				break
+			}
+			<-time.After(20 * time.Millisecond)
+			if time.Now().After(deadline) {
+				t.Fatalf("fault %d: does not recover: %v", f, err)
+			}
+		}
+	}
+}
+
+func TestRotation(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	p := newOIDC(t, i, nil)
+	if _, err := p.Verify(t.Context(), bearer(i.Token("alice", nil))); err != nil {
+		t.Fatal(err)
+	}
+	before := i.Fetches()
+	k := i.AddKey(t, "rsa-2", "RS256")
+	token := k.Sign(map[string]any{"alg": "RS256", "kid": "rsa-2"}, i.Claims("alice", nil))
+	if _, err := p.Verify(t.Context(), bearer(token)); err != nil {
+		t.Errorf("a key used at once: %v", err)
+	}
+	foreign := providertest.NewKey(t, "rsa-9", "RS256")
+	for n := range 50 {
+		token := foreign.Sign(map[string]any{"alg": "RS256", "kid": "rsa-" + string(rune('a'+n%26))}, i.Claims("alice", nil))
+		if _, err := p.Verify(t.Context(), bearer(token)); reasonOf(err) != authz.ReasonUnknownKey {
+			t.Fatalf("unknown key: %v", err)
+		}
+	}
+	if n := i.Fetches() - before; n > 2 {
+		t.Errorf("%d fetches for unknown keys", n)
+	}
+}
+
+func TestKeycloakTokens(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	p, err := New(Config{
+		Name: "kc", Type: "keycloak", Issuer: i.URL, ClientID: "app", Accounts: map[string]string{"app": "robot"},
+	}, testEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for name, c := range map[string]struct {
+		changes map[string]any
+		want    authz.Reason
+		user    string
+	}{
+		"access":  {map[string]any{"typ": "Bearer", "azp": "app", "client_id": nil}, authz.ReasonVerified, "alice"},
+		"id":      {map[string]any{"typ": "ID", "azp": "app", "client_id": nil}, authz.ReasonTokenType, ""},
+		"refresh": {map[string]any{"typ": "Refresh", "azp": "app"}, authz.ReasonTokenType, ""},
+		"no typ":  {map[string]any{"azp": "app"}, authz.ReasonTokenType, ""},
+		"foreign": {map[string]any{"typ": "Bearer", "azp": "other", "client_id": nil}, authz.ReasonClient, ""},
+		"service": {map[string]any{"typ": "Bearer", "azp": "app", "preferred_username": "service-account-app"}, authz.ReasonVerified, "robot"},
+	} {
+		id, err := p.Verify(context.Background(), bearer(i.Token("alice", c.changes)))
+		if reasonOf(err) != c.want || id.User != c.user {
+			t.Errorf("%s: %q %v", name, id.User, err)
+		}
+	}
+}
+
+func TestBindingIsRequired(t *testing.T) {
+	for _, c := range []Config{
+		{Name: "a", Type: "oidc", Issuer: "https://a.example.com"},
+		{Name: "a", Type: "keycloak", BaseURL: "https://a.example.com", Realm: "r"},
+		{Name: "a", Type: "keycloak", BaseURL: "https://a.example.com", Realm: "r", Audiences: []string{"account"}},
+	} {
+		if len(Check(c)) == 0 {
+			t.Errorf("%+v is taken without a binding", c)
+		}
+	}
+	faults := Check(Config{Name: "a", Type: "oidc", Issuer: "http://a.example.com", ClientID: "x", TenantID: "y"})
+	if len(faults) != 2 {
+		t.Errorf("plain http and a foreign key: %v", faults)
+	}
+}
+
+func BenchmarkVerifyRS256(b *testing.B) {
+	i := providertest.NewIssuer(b)
+	p := newOIDC(b, i, nil)
+	c := bearer(i.Token("alice", nil))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Verify(b.Context(), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

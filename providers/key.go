@@ -1,0 +1,145 @@
+package providers
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+)
+
+// publicKey is one key of a provider, checked and parsed once.
+type publicKey struct {
+	id        string
+	algorithm string // that the key is for; "": any of its kind
+	issuer    string // of Entra's keys: whose tokens it signs
+	key       any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// suits reports whether the key may verify a token of the algorithm.
+func (k *publicKey) suits(algorithm string) bool {
+	if k.algorithm != "" {
+		return k.algorithm == algorithm
+	}
+	switch k.key.(type) {
+	case *rsa.PublicKey:
+		return algorithm[:2] == "RS" || algorithm[:2] == "PS"
+	case *ecdsa.PublicKey:
+		return algorithm[:2] == "ES"
+	case ed25519.PublicKey:
+		return algorithm == "EdDSA"
+	}
+	return false
+}
+
+// maxKeys bounds how many keys of a set are looked at.
+const maxKeys = 1000
+
+// parseKeys reads a JWK set (RFC 7517 §5). Keys that must not verify anything
+// are left out, and told in dropped; a set without any good key is an error.
+func parseKeys(text []byte) (keys []*publicKey, dropped []string, err error) {
+	if _, err := parseObject(text); err != nil {
+		return nil, nil, fmt.Errorf("key set: %w", err)
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, nil, errors.New("key set: keys is not a list")
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, nil, fmt.Errorf("key set: %d keys, %d are the most", len(set.Keys), maxKeys)
+	}
+	seen := map[string]bool{}
+	for i, raw := range set.Keys {
+		k, err := parseKey(raw)
+		switch {
+		case err != nil:
+			dropped = append(dropped, fmt.Sprintf("key %d: %v", i+1, err))
+		case k.id != "" && seen[k.id]:
+			dropped = append(dropped, fmt.Sprintf("key %d: its kid is that of an earlier key", i+1))
+		default:
+			seen[k.id] = true
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, dropped, errors.New("key set: no key in it can verify a signature")
+	}
+	return keys, dropped, nil
+}
+
+func parseKey(raw []byte) (*publicKey, error) {
+	members, err := parseObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPurpose(members); err != nil {
+		return nil, err
+	}
+	parsed, err := jwk.ParseKey(raw)
+	if err != nil {
+		return nil, errors.New("not a JWK")
+	}
+	k := &publicKey{id: textAt(members, "kid"), algorithm: textAt(members, "alg"), issuer: textAt(members, "issuer")}
+	if err := parsed.Raw(&k.key); err != nil {
+		return nil, errors.New("not a public key")
+	}
+	return k, k.checkStrength()
+}
+
+// checkPurpose refuses keys that are secret, or are for something else.
+func checkPurpose(members map[string]any) error {
+	switch members["kty"] {
+	case "RSA", "EC", "OKP":
+	case "oct":
+		return errors.New("a shared secret; whoever can check with it can sign")
+	default:
+		return errors.New("of an unknown kty")
+	}
+	if _, private := members["d"]; private {
+		return errors.New("a private key, published: it must be replaced at the provider")
+	}
+	if use, ok := members["use"]; ok && use != "sig" {
+		return errors.New("not for signatures (use)")
+	}
+	if ops, ok := members["key_ops"]; ok {
+		if list, ok := ops.([]any); !ok || !slices.Contains(list, any("verify")) {
+			return errors.New("not for verifying (key_ops)")
+		}
+	}
+	if alg, ok := members["alg"]; ok {
+		if s, ok := alg.(string); !ok || !slices.Contains(allAlgorithms, s) {
+			return errors.New("for an algorithm that is not taken")
+		}
+	}
+	return nil
+}
+
+func (k *publicKey) checkStrength() error {
+	switch key := k.key.(type) {
+	case *rsa.PublicKey:
+		bits := key.N.BitLen()
+		if bits < 2048 || bits > 16384 || key.E < 65537 || key.E%2 == 0 || key.N.Bit(0) == 0 {
+			return fmt.Errorf("an RSA key of %d bits with exponent %d", bits, key.E)
+		}
+	case *ecdsa.PublicKey:
+		if _, err := key.ECDH(); err != nil {
+			return errors.New("a point that is not on its curve")
+		}
+	case ed25519.PublicKey:
+		if len(key) != ed25519.PublicKeySize {
+			return errors.New("an Ed25519 key of a wrong length")
+		}
+	default:
+		return fmt.Errorf("of a kind that does not sign")
+	}
+	if k.algorithm != "" && !(&publicKey{key: k.key}).suits(k.algorithm) {
+		return errors.New("of another kind than its alg says")
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package providers
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// keycloak checks the signed access tokens of a Keycloak realm.
+var keycloak = Kind{
+	Type: "keycloak",
+	Keys: []string{"base_url", "realm", "issuer"},
+	Defaults: func(c *Config) {
+		if c.Issuer == "" && c.BaseURL != "" && c.Realm != "" {
+			c.Issuer = strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
+		}
+	},
+	Check: func(c Config) []authz.Fault {
+		faults := signedFaults(c)
+		if issuerOf(c) == "" {
+			faults = append(faults, authz.Fault{Key: "base_url", Problem: "is missing: give base_url and realm, or issuer as it stands in Realm settings → Endpoints → OpenID Endpoint Configuration"})
+		}
+		if slices.Contains(c.Audiences, "account") {
+			faults = append(faults, authz.Fault{Key: "audiences", Problem: "account is in nearly every token of the realm and binds nothing; add an audience mapper to the client (Clients → … → Client scopes → Add mapper → Audience)"})
+		}
+		return faults
+	},
+	Shape:  func(c Config) Shape { return Shape{Issuers: []string{issuerOf(c)}} },
+	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },
+	New: func(c Config, env Env) (Provider, error) {
+		rules := newJWTRules(c, issuerOf(c))
+		rules.extra = keycloakAccessToken
+		rules.app = keycloakServiceAccount
+		p, err := newSigned(c, env, rules, issuerOf(c), "preferred_username")
+		if err != nil {
+			return nil, err
+		}
+		p.mapper.roles = []string{"realm_access.roles"}
+		return p, nil
+	},
+}
+
+// keycloakAccessToken tells access tokens from ID and refresh tokens, which
+// the same keys sign: only the claim typ differs.
+func keycloakAccessToken(_ *signedToken, claims map[string]any) error {
+	if typ := textAt(claims, "typ"); typ != "Bearer" && typ != "DPoP" {
+		return authz.Reject(authz.ReasonTokenType, "the claim typ is %q, not that of an access token", shorten(typ))
+	}
+	return nil
+}
+
+// keycloakServiceAccount reports whether a token is one of a client's service
+// account: its user has the name that Keycloak gives those.
+func keycloakServiceAccount(claims map[string]any) bool {
+	client := clientOf(claims)
+	return client != "" && textAt(claims, "preferred_username") == "service-account-"+strings.ToLower(client)
+}

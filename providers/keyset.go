@@ -1,0 +1,293 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// When keys are fetched. They are fetched ahead of need, so that a rotation is
+// noticed before the first token signed with the new key comes.
+const (
+	minRefresh   = time.Minute
+	maxRefresh   = time.Hour
+	plainRefresh = 10 * time.Minute // where the provider does not say
+
+	firstRetry = time.Second // after a failed fetch, doubling
+	maxRetry   = 30 * time.Second
+
+	// unknownKeyPause is the least time between two fetches for the sake of
+	// keys that are not there: anybody can make tokens that name one.
+	unknownKeyPause = 30 * time.Second
+	// unknownKeyWait is how long a request waits for such a fetch.
+	unknownKeyWait = 3 * time.Second
+
+	// maxStale is how long keys are used while the provider is out of reach.
+	maxStale = 24 * time.Hour
+)
+
+// keySet holds the keys of one issuer. They are fetched in the background; no
+// request but one that names an unknown key ever waits for that.
+type keySet struct {
+	client *client
+	locate func(ctx context.Context) (string, error) // URL of the set
+	now    func() time.Time
+	log    *slog.Logger
+
+	current atomic.Pointer[keys]
+	lastErr atomic.Pointer[string]
+	etag    string // of the set in current; the loop's own
+	end     context.CancelFunc
+	ended   chan struct{}
+
+	mu      sync.Mutex
+	asked   time.Time     // when a fetch for an unknown key was last allowed
+	wake    chan struct{} // tells the loop to fetch now
+	fetched chan struct{} // closed and replaced after each fetch
+}
+
+type keys struct {
+	byID map[string]*publicKey
+	all  []*publicKey
+	at   time.Time
+}
+
+func newKeySet(c *client, env Env, locate func(context.Context) (string, error)) *keySet {
+	ctx, end := context.WithCancel(context.Background())
+	s := &keySet{
+		client: c, locate: locate, now: env.Now, log: env.Log, end: end, ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), fetched: make(chan struct{}),
+	}
+	go s.run(ctx)
+	return s
+}
+
+// close ends the fetching and waits for it.
+func (s *keySet) close() {
+	s.end()
+	<-s.ended
+}
+
+func (s *keySet) run(ctx context.Context) {
+	defer close(s.ended)
+	retry := firstRetry
+	for {
+		wait, err := s.fetch(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			text := err.Error()
+			if old := s.lastErr.Swap(&text); old == nil || *old != text {
+				s.log.Warn("keys cannot be fetched; the last good ones go on", "error", text, "have_keys", s.current.Load() != nil)
+			}
+			wait, retry = retry, min(2*retry, maxRetry)
+		} else {
+			if s.lastErr.Swap(nil) != nil {
+				s.log.Info("keys are fetched again")
+			}
+			retry = firstRetry
+		}
+		s.announce()
+		timer := time.NewTimer(wait + rand.N(wait/10+1))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *keySet) announce() {
+	s.mu.Lock()
+	close(s.fetched)
+	s.fetched = make(chan struct{})
+	s.mu.Unlock()
+}
+
+// fetch gets the set and says when to do so again. What cannot be read never
+// replaces a good set.
+func (s *keySet) fetch(ctx context.Context) (time.Duration, error) {
+	address, err := s.locate(ctx)
+	if err != nil {
+		return 0, err
+	}
+	header := http.Header{"Accept": {"application/jwk-set+json, application/json"}}
+	if s.etag != "" {
+		header.Set("If-None-Match", s.etag)
+	}
+	r, err := s.client.get(ctx, address, header)
+	if err != nil {
+		return 0, err
+	}
+	now := s.now()
+	old := s.current.Load()
+	if r.Status == http.StatusNotModified && old != nil {
+		s.current.Store(&keys{old.byID, old.all, now})
+		return refreshAfter(r.Header), nil
+	}
+	if r.Status != http.StatusOK {
+		return 0, fmt.Errorf("the key set was answered with status %d", r.Status)
+	}
+	list, dropped, err := parseKeys(r.Body)
+	if err != nil {
+		return 0, err
+	}
+	next := &keys{byID: make(map[string]*publicKey, len(list)), all: list, at: now}
+	for _, k := range list {
+		next.byID[k.id] = k
+	}
+	s.etag = r.Header.Get("ETag")
+	if old == nil || !sameKeys(old, next) {
+		s.log.Info("keys fetched", "keys", len(list), "left_out", strings.Join(dropped, "; "))
+	}
+	s.current.Store(next)
+	return refreshAfter(r.Header), nil
+}
+
+func sameKeys(a, b *keys) bool {
+	if len(a.byID) != len(b.byID) {
+		return false
+	}
+	for id := range a.byID {
+		if b.byID[id] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// refreshAfter is half of what the provider says its set may be kept, in bounds.
+func refreshAfter(h http.Header) time.Duration {
+	for directive := range strings.SplitSeq(h.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if strings.EqualFold(name, "max-age") {
+			if seconds, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && seconds >= 0 {
+				return min(max(time.Duration(min(seconds, 86400))*time.Second/2, minRefresh), maxRefresh)
+			}
+		}
+	}
+	return plainRefresh
+}
+
+var errNoKeys = errors.New("the provider's keys could not be fetched yet")
+
+// find returns the keys that may have signed a token: the one that it names,
+// or, where it names none, all that suit. A key that is not there is fetched,
+// if that is not too often. The error is a rejection, or an authz.Unavailable.
+func (s *keySet) find(ctx context.Context, t *signedToken) ([]*publicKey, error) {
+	k, err := s.usable()
+	if err != nil {
+		if s.lastErr.Load() != nil {
+			return nil, err
+		}
+		// Just started: wait for the first fetch, which is under way.
+		s.await(ctx, s.upcoming())
+		if k, err = s.usable(); err != nil {
+			return nil, err
+		}
+	}
+	if found := k.suiting(t); len(found) > 0 {
+		return found, nil
+	}
+	if t.keyID == "" || k.byID[t.keyID] != nil {
+		return nil, authz.Reject(authz.ReasonUnknownKey, "no key of the provider is for %s", t.algorithm)
+	}
+	if next, allowed := s.askForUnknown(); allowed {
+		s.await(ctx, next)
+		if found := s.current.Load().suiting(t); len(found) > 0 {
+			return found, nil
+		}
+	}
+	if s.lastErr.Load() != nil {
+		// It could be a new key that we could not fetch.
+		return nil, &authz.Unavailable{Cause: errors.New("a key that is not known, and the provider's keys cannot be fetched"), RetryAfter: 5 * time.Second}
+	}
+	return nil, authz.Reject(authz.ReasonUnknownKey, "the provider has no such key")
+}
+
+func (s *keySet) usable() (*keys, error) {
+	k := s.current.Load()
+	if k == nil || s.now().Sub(k.at) > maxStale {
+		return nil, &authz.Unavailable{Cause: errNoKeys, RetryAfter: 2 * time.Second}
+	}
+	return k, nil
+}
+
+// maxTried bounds how many keys a token without kid is tried with.
+const maxTried = 8
+
+func (k *keys) suiting(t *signedToken) (found []*publicKey) {
+	if t.keyID != "" {
+		if key := k.byID[t.keyID]; key != nil && key.suits(t.algorithm) {
+			return []*publicKey{key}
+		}
+		return nil
+	}
+	for _, key := range k.all {
+		if key.suits(t.algorithm) && len(found) < maxTried {
+			found = append(found, key)
+		}
+	}
+	return found
+}
+
+// upcoming returns the end of the next fetch.
+func (s *keySet) upcoming() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetched
+}
+
+// askForUnknown wakes the loop for a key that is not there, unless that was
+// done a moment ago. Whoever comes while such a fetch is under way waits for
+// it too.
+func (s *keySet) askForUnknown() (next chan struct{}, allowed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if !s.asked.IsZero() && now.Sub(s.asked) < unknownKeyPause {
+		return s.fetched, now.Sub(s.asked) < unknownKeyWait && s.current.Load().at.Before(s.asked)
+	}
+	s.asked = now
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return s.fetched, true
+}
+
+func (s *keySet) await(ctx context.Context, next chan struct{}) {
+	timer := time.NewTimer(unknownKeyWait)
+	defer timer.Stop()
+	select {
+	case <-next:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// status says whether tokens can be checked now.
+func (s *keySet) status() Status {
+	_, err := s.usable()
+	st := Status{Ready: err == nil}
+	if text := s.lastErr.Load(); text != nil {
+		st.Detail = *text
+	} else if err != nil {
+		st.Detail = errNoKeys.Error()
+	}
+	return st
+}
