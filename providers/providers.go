@@ -58,9 +58,9 @@ type Kind struct {
 	// by a prefix of their own.
 	Shape func(c Config) Shape
 
-	// SignIn returns where tokens are fetched, for the login command: Discovery
-	// with the Issuer that the metadata there must name, or Authorization,
-	// Token and DeviceAuthorization where the provider publishes none. What
+	// SignIn returns where tokens are fetched, for the login command: Issuer,
+	// and Discovery where its metadata is not at the well-known place; or
+	// Authorization, Token and DeviceAuthorization where it publishes none. What
 	// c.Endpoints sets wins over it. nil: what c.Endpoints sets is all there is.
 	SignIn func(c Config) Endpoints
 

@@ -26,11 +26,11 @@ const DefaultRedirect = "http://127.0.0.1:0/callback"
 // whose port may be 0. PKCE with S256 always goes along (RFC 7636), and state,
 // issuer (RFC 9207) and nonce must come back as they were sent.
 func (s *Settings) Code(ctx context.Context, redirect string) (authz.Secret, error) {
-	m, err := s.discover(ctx)
+	m, err := s.discover(ctx, s.Endpoints.Authorization, s.Endpoints.Token)
 	if err != nil {
 		return authz.Secret{}, err
 	}
-	if err := checkURL("authorization", m.Authorization); err != nil {
+	if err := s.checkURL("authorization", m.Authorization); err != nil {
 		return authz.Secret{}, err
 	}
 	if len(m.Challenges) > 0 && !slices.Contains(m.Challenges, "S256") {

@@ -36,7 +36,7 @@ type begun struct {
 // Device fetches a token with a device code (RFC 8628): the person opens a page
 // anywhere and types a code, and we ask until that is done.
 func (s *Settings) Device(ctx context.Context) (authz.Secret, error) {
-	m, err := s.discover(ctx)
+	m, err := s.discover(ctx, s.Endpoints.DeviceAuthorization, s.Endpoints.Token)
 	if err != nil {
 		return authz.Secret{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 )
 
 // maxAnswer bounds what is read of any answer, in bytes.
@@ -25,11 +26,12 @@ type metadata struct {
 	SendsIssuer bool `json:"authorization_response_iss_parameter_supported"`
 }
 
-// discover fills in what the settings leave to the provider's metadata.
-func (s *Settings) discover(ctx context.Context) (metadata, error) {
+// discover fills in what the settings leave to the provider's metadata. Where
+// they give every endpoint that is needed, it is not asked.
+func (s *Settings) discover(ctx context.Context, needed ...string) (metadata, error) {
 	m := metadata{Issuer: s.Issuer}
-	if s.Discovery != "" {
-		if err := checkURL("discovery", s.Discovery); err != nil {
+	if s.Discovery != "" && slices.Contains(needed, "") {
+		if err := s.checkURL("discovery", s.Discovery); err != nil {
 			return m, err
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Discovery, nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -25,6 +26,8 @@ type Settings struct {
 	Scopes   []string
 	Resource string // what the token is for (RFC 8707); "" leaves it to the provider
 	Audience string // the same, for providers that know it by this name
+
+	AllowHTTP bool // plain http beyond loopback
 
 	HTTP *http.Client // must bound its calls in time; redirects are not followed
 	Tell io.Writer    // what the person has to do is written here
@@ -52,6 +55,17 @@ func (r *Refusal) Error() string {
 	return printable(text)
 }
 
+// OurFault reports whether the provider found fault with the client or with
+// what it asked for, rather than with whoever was to sign in.
+func (r *Refusal) OurFault() bool {
+	switch r.Code {
+	case "invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "invalid_target",
+		"unsupported_grant_type", "unsupported_response_type":
+		return true
+	}
+	return false
+}
+
 // ErrSettings marks what has to be mended in the settings: it will not help to
 // try again.
 var ErrSettings = errors.New("wrong settings")
@@ -61,19 +75,20 @@ func settingsError(format string, args ...any) error {
 }
 
 // checkURL refuses an endpoint that a secret must not be sent to.
-func checkURL(what, s string) error {
-	u, err := url.Parse(s)
+func (s *Settings) checkURL(what, endpoint string) error {
+	u, err := url.Parse(endpoint)
 	switch {
-	case s == "":
+	case endpoint == "":
 		return settingsError("the provider has no %s endpoint; set endpoints.%s if it does", what, what)
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return settingsError("the %s endpoint is not a URL: %q", what, s)
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return settingsError("the %s endpoint is not a URL: %q", what, endpoint)
+	case u.Scheme == "https", u.Scheme == "http" && (s.AllowHTTP || isLoopback(u.Hostname())):
 		return nil
 	}
-	return settingsError("the %s endpoint is not https: %q", what, s)
+	return settingsError("the %s endpoint is not https: %q", what, endpoint)
 }
 
 func isLoopback(host string) bool {
-	return host == "127.0.0.1" || host == "::1" || host == "localhost"
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }

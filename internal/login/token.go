@@ -45,7 +45,7 @@ func (s *Settings) ask(ctx context.Context, endpoint string, form url.Values) (a
 
 // post sends a form as the client and returns the body of a good answer.
 func (s *Settings) post(ctx context.Context, what, endpoint string, form url.Values) ([]byte, error) {
-	if err := checkURL(what, endpoint); err != nil {
+	if err := s.checkURL(what, endpoint); err != nil {
 		return nil, err
 	}
 	post := s.ClientSecret.IsZero() || s.ClientAuth == "post"
@@ -97,7 +97,7 @@ func (s *Settings) ClientCredentials(ctx context.Context) (authz.Secret, error) 
 	if s.ClientSecret.IsZero() {
 		return authz.Secret{}, settingsError("client credentials need a client secret")
 	}
-	m, err := s.discover(ctx)
+	m, err := s.discover(ctx, s.Endpoints.Token)
 	if err != nil {
 		return authz.Secret{}, err
 	}
