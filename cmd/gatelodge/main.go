@@ -28,6 +28,9 @@ func Main() int {
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
+		newTest(),
+		newAttributes(),
+		newLogin(),
 		newVersion(),
 		newCompletion(),
 	}

@@ -18,6 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"gatelodge": func() { os.Exit(Main()) },
+		"sign-in":   signInAsBrowser,
 	})
 }
 

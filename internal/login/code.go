@@ -26,6 +26,11 @@ const DefaultRedirect = "http://127.0.0.1:0/callback"
 // whose port may be 0. PKCE with S256 always goes along (RFC 7636), and state,
 // issuer (RFC 9207) and nonce must come back as they were sent.
 func (s *Settings) Code(ctx context.Context, redirect string) (authz.Secret, error) {
+	back, err := listenForCode(redirect)
+	if err != nil {
+		return authz.Secret{}, err
+	}
+	defer back.close()
 	m, err := s.discover(ctx, s.Endpoints.Authorization, s.Endpoints.Token)
 	if err != nil {
 		return authz.Secret{}, err
@@ -36,11 +41,6 @@ func (s *Settings) Code(ctx context.Context, redirect string) (authz.Secret, err
 	if len(m.Challenges) > 0 && !slices.Contains(m.Challenges, "S256") {
 		return authz.Secret{}, settingsError("the provider does not offer PKCE with S256")
 	}
-	back, err := listenForCode(redirect)
-	if err != nil {
-		return authz.Secret{}, err
-	}
-	defer back.close()
 
 	verifier, state, nonce := rand.Text()+rand.Text(), rand.Text(), rand.Text()
 	page, err := s.authorizationURL(m.Authorization, back.redirect, verifier, state, nonce)
