@@ -28,6 +28,7 @@ func Main() int {
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
+		newCheckConfig(),
 		newTest(),
 		newAttributes(),
 		newLogin(),
