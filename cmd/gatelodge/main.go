@@ -28,7 +28,6 @@ func Main() int {
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
-		newCheckConfig(),
 		newTest(),
 		newAttributes(),
 		newLogin(),
