@@ -27,6 +27,8 @@ func Main() int {
 // commands is the table of subcommands, in the order that help shows them.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
+		newServe(),
+		newCheckConfig(),
 		newDemo(),
 		newTest(),
 		newAttributes(),

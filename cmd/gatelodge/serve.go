@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatelodge/gatelodge/internal/serve"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Answer Envoy's checks",
+		Long: `Serve answers Envoy's external authorization checks (ext_authz, gRPC) by a
+configuration file. It follows changes of the file and of the files that it
+names: what is valid is taken over whole, what is not is logged and leaves the
+old in force.
+
+The admin listener has /healthz (alive), /readyz (can decide, and why not) and
+/metrics (Prometheus). SIGTERM or an interrupt ends it in order.`,
+		Example: `  gatelodge serve --config gatelodge.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return errors.New("--config is needed; see 'gatelodge serve --help'")
+			}
+			if err := serve.Run(cmd.Context(), serve.Options{Config: file, Log: cmd.ErrOrStderr()}); err != nil {
+				return fmt.Errorf("cannot serve:\n%w", err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file")
+	return cmd
+}

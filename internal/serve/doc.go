@@ -1,0 +1,9 @@
+// Package serve puts the parts together into a running server:
+//
+//	gate.go    a configuration → the engine that decides by it
+//	roster.go  the providers, kept across configurations where they can be
+//	serve.go   listeners, reload, orderly end
+//	tls.go     certificates that are read again when they change
+//
+// Nothing in it decides: it only makes what does.
+package serve

@@ -1,0 +1,100 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/providers"
+)
+
+// Gate is a configuration at work: the engine of the moment and what it is
+// made of. A request that has begun under one configuration ends under it.
+type Gate struct {
+	engine  atomic.Pointer[authz.Engine]
+	cache   *authz.Cache
+	current atomic.Pointer[standing]
+	env     providers.Env
+}
+
+// standing is what belongs to one configuration.
+type standing struct {
+	config *config.Config
+	roster *roster
+}
+
+// Open makes a gate of a configuration. Close it to end what its providers do
+// in the background.
+func Open(c *config.Config, log *slog.Logger) (*Gate, error) {
+	cache, err := authz.NewCache(authz.CacheLimits{
+		Entries: c.Cache.Entries, Bytes: c.Cache.Bytes, NegativeEntries: c.Cache.NegativeEntries,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{cache: cache, env: providers.Env{Now: time.Now, Log: log}}
+	return g, g.Change(c)
+}
+
+// Change goes over to another configuration, whole or not at all.
+func (g *Gate) Change(c *config.Config) error {
+	old := g.roster()
+	next, err := old.next(c)
+	if err != nil {
+		return err
+	}
+	policy := c.Policy()
+	policy.Providers = next.named()
+	engine, err := authz.New(policy, g.cache, g.env.Now)
+	if err != nil {
+		next.retire(old)
+		return err
+	}
+	g.engine.Store(engine)
+	g.current.Store(&standing{c, next})
+	old.retire(next)
+	return nil
+}
+
+func (g *Gate) roster() *roster {
+	if s := g.current.Load(); s != nil {
+		return s.roster
+	}
+	return &roster{env: g.env}
+}
+
+// Config returns the configuration of the moment.
+func (g *Gate) Config() *config.Config { return g.current.Load().config }
+
+// Decide implements envoy.Decider.
+func (g *Gate) Decide(ctx context.Context, q authz.Request) authz.Decision {
+	return g.engine.Load().Decide(ctx, q)
+}
+
+// Explain decides and tells each step.
+func (g *Gate) Explain(ctx context.Context, q authz.Request) (authz.Decision, []authz.Step) {
+	return g.engine.Load().Explain(ctx, q)
+}
+
+// ErrNoProvider is the error of a name that no provider has.
+var ErrNoProvider = errors.New("there is no such provider")
+
+// Provider returns the provider of a name.
+func (g *Gate) Provider(name string) (providers.Provider, error) {
+	for _, p := range g.roster().running {
+		if p.name == name {
+			return p.Provider, nil
+		}
+	}
+	return nil, ErrNoProvider
+}
+
+// Cache returns what is remembered, for those who are told of a logout.
+func (g *Gate) Cache() *authz.Cache { return g.cache }
+
+// Close ends the providers.
+func (g *Gate) Close() { g.roster().retire(nil) }

@@ -1,0 +1,264 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/envoy"
+	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/telemetry"
+)
+
+// stopTime is how long checks may take to end once the server stops.
+const stopTime = 15 * time.Second
+
+// Options are what a command line says of a server.
+type Options struct {
+	Config string    // path of the file
+	Log    io.Writer // where the log goes
+	// Ready is told the addresses once both listeners accept; nil: nobody is.
+	Ready func(grpc, admin net.Addr)
+}
+
+// Run serves by a configuration file until ctx is done, and follows its
+// changes. It returns a *config.Faults for a file that is not to be served by.
+func Run(ctx context.Context, o Options) error {
+	c, warnings, err := config.Load(o.Config)
+	if err != nil {
+		return err
+	}
+	s := &server{path: o.Config, log: telemetry.NewLog(o.Log, c.Log.Level, c.Log.Format), logWriter: o.Log}
+	s.warn(warnings)
+	if err := s.open(c); err != nil {
+		return err
+	}
+	defer s.close()
+	return s.run(ctx, o.Ready)
+}
+
+// server is everything between the file and the listeners.
+type server struct {
+	path      string
+	log       *slog.Logger
+	logWriter io.Writer
+
+	gate    *Gate
+	audit   *telemetry.Audit
+	auditTo io.Closer
+	metrics *telemetry.Metrics
+	admin   *telemetry.Admin
+	tls     certificates
+
+	reloads, failed atomic.Uint64
+	lastFault       atomic.Pointer[string]
+}
+
+func (s *server) open(c *config.Config) (err error) {
+	if c.Listen.TLS != nil {
+		if err := s.tls.load(c.Listen.TLS); err != nil {
+			return err
+		}
+	}
+	if s.gate, err = Open(c, s.log); err != nil {
+		return err
+	}
+	if err := s.openAudit(c); err != nil {
+		return err
+	}
+	s.metrics = telemetry.NewMetrics(s.state)
+	s.admin = telemetry.NewAdmin(telemetry.AdminOptions{
+		Registry: s.metrics.Registry, Ready: s.ready, Hosts: c.Admin.Hosts, Log: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	})
+	return nil
+}
+
+func (s *server) openAudit(c *config.Config) error {
+	w := s.logWriter
+	switch c.Log.Audit.File {
+	case "":
+	case "none":
+		return nil
+	default:
+		f, err := os.OpenFile(c.Log.Audit.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("log.audit.file: %w", err)
+		}
+		w, s.auditTo = f, f
+	}
+	s.audit = telemetry.NewAudit(w, c.Log.Audit.AllowSample, time.Now)
+	return nil
+}
+
+func (s *server) close() {
+	s.gate.Close()
+	if s.audit != nil {
+		s.audit.Close()
+	}
+	if s.auditTo != nil {
+		_ = s.auditTo.Close()
+	}
+}
+
+// Observe implements envoy.Observer.
+func (s *server) Observe(q *authz.Request, d *authz.Decision, took time.Duration) {
+	s.metrics.Observe(q, d, took)
+	if s.audit != nil {
+		s.audit.Observe(q, d, took)
+	}
+}
+
+// run listens, follows the file, and ends in order: not serving first, then no
+// new connections, then the checks that are under way.
+func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) error {
+	c := s.gate.Config()
+	options := envoy.Options{MaxInFlight: c.Limits.InFlight, DrainDelay: c.Limits.DrainDelay, Observer: s}
+	if c.Listen.TLS != nil {
+		options.TLS = s.tls.server()
+	}
+	grpcListener, err := listen(c.Listen.GRPC)
+	if err != nil {
+		return fmt.Errorf("listen.grpc: %w", err)
+	}
+	checks := envoy.NewServer(s.gate, options)
+	ended := make(chan error, 2)
+	go func() { ended <- checks.Serve(grpcListener) }()
+
+	var adminAddr net.Addr
+	if c.Listen.Admin != "" {
+		l, err := listen(c.Listen.Admin)
+		if err != nil {
+			checks.Stop(context.Background())
+			return fmt.Errorf("listen.admin: %w", err)
+		}
+		adminAddr = l.Addr()
+		go func() { ended <- s.admin.Serve(l) }()
+		defer func() { _ = s.admin.Close() }()
+	}
+	s.log.Info("serving", "grpc", grpcListener.Addr().String(), "admin", fmt.Sprint(adminAddr), "providers", len(c.Providers), "rules", len(c.Rules))
+	if ready != nil {
+		ready(grpcListener.Addr(), adminAddr)
+	}
+
+	watching, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	go config.Watch(watching, s.path, c, s.reload)
+
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		s.log.Info("stopping", "drain", c.Limits.DrainDelay.String())
+	}
+	stop, cancel := context.WithTimeout(context.Background(), c.Limits.DrainDelay+stopTime)
+	defer cancel()
+	checks.Stop(stop)
+	return err
+}
+
+func listen(address string) (net.Listener, error) {
+	socket, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return net.Listen("tcp", address)
+	}
+	// A socket that a killed server left behind would keep us from starting;
+	// one that somebody listens on is not ours to take.
+	if conn, err := net.Dial("unix", socket); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s is in use", socket)
+	}
+	if info, err := os.Lstat(socket); err == nil && info.Mode()&os.ModeSocket != 0 {
+		_ = os.Remove(socket)
+	}
+	return net.Listen("unix", socket)
+}
+
+// reload goes over to the file as it is now, or stays with what was good.
+func (s *server) reload() *config.Config {
+	c, warnings, err := config.Load(s.path)
+	if err == nil {
+		err = s.change(c)
+	}
+	if err != nil {
+		s.failed.Add(1)
+		text := err.Error()
+		s.lastFault.Store(&text)
+		s.log.Error("the changed configuration is not taken; the old one goes on", "faults", strings.Split(text, "\n"))
+		return nil
+	}
+	s.reloads.Add(1)
+	s.lastFault.Store(nil)
+	s.warn(warnings)
+	s.log.Info("configuration changed", "providers", len(c.Providers), "rules", len(c.Rules))
+	return c
+}
+
+func (s *server) change(c *config.Config) error {
+	old := s.gate.Config()
+	if (c.Listen.TLS == nil) != (old.Listen.TLS == nil) {
+		return errors.New("listen.tls: TLS cannot be switched on or off while running; restart for it")
+	}
+	if c.Listen.TLS != nil {
+		if err := s.tls.load(c.Listen.TLS); err != nil {
+			return err
+		}
+	}
+	if c.Listen.GRPC != old.Listen.GRPC || c.Listen.Admin != old.Listen.Admin || c.Log.Audit.File != old.Log.Audit.File {
+		s.log.Warn("changed addresses and files of the log are taken at the next start")
+	}
+	if err := s.gate.Change(c); err != nil {
+		return err
+	}
+	if s.audit != nil {
+		s.audit.Sample(c.Log.Audit.AllowSample)
+	}
+	return nil
+}
+
+func (s *server) warn(warnings []config.Message) {
+	for _, w := range warnings {
+		s.log.Warn(w.String())
+	}
+}
+
+// ready says whether requests can be decided: a provider that cannot be asked
+// leaves the others working, so one that can is enough.
+func (s *server) ready() telemetry.Readiness {
+	r := telemetry.Readiness{}
+	running := s.gate.roster().running
+	r.Ready = len(running) == 0
+	for _, p := range running {
+		st := p.Status()
+		r.Ready = r.Ready || st.Ready
+		r.Providers = append(r.Providers, telemetry.ProviderReady{
+			Name: p.name, Ready: st.Ready, Misconfigured: st.Misconfigured, Detail: st.Detail,
+		})
+	}
+	if fault := s.lastFault.Load(); fault != nil {
+		r.Config = *fault
+	}
+	return r
+}
+
+func (s *server) state() telemetry.State {
+	c := s.gate.Config()
+	st := telemetry.State{
+		Cache: s.gate.cache.Stats(), Reloads: s.reloads.Load(), FailedReloads: s.failed.Load(),
+		Enabled: c.Enabled, Shadow: c.Mode == authz.Shadow, Providers: map[string]telemetry.ProviderState{},
+	}
+	if s.audit != nil {
+		st.AuditDropped = s.audit.Dropped()
+	}
+	for _, p := range s.gate.roster().running {
+		status := p.Status()
+		st.Providers[p.name] = telemetry.ProviderState{Ready: status.Ready, Misconfigured: status.Misconfigured}
+	}
+	return st
+}
