@@ -13,10 +13,6 @@ import (
 	"strings"
 	"text/template"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
 //go:embed gatelodge.yaml
@@ -28,8 +24,9 @@ type Options struct {
 	Listen string // where Envoy listens, a loopback host:port; "": any port
 
 	// Serve runs Gatelodge with the configuration at a path, writing its log
-	// to log, until ctx ends.
-	Serve func(ctx context.Context, config string, log io.Writer) error
+	// to log, until ctx ends. It calls ready once it takes requests, with the
+	// address of its admin listener.
+	Serve func(ctx context.Context, config string, log io.Writer, ready func(admin net.Addr)) error
 
 	Progress io.Writer // a line as each part comes up; nil: none
 }
@@ -116,49 +113,30 @@ func (w *World) startAPI() error {
 }
 
 func (w *World) startGatelodge(ctx context.Context, o Options) error {
-	admin, err := freePort()
-	if err != nil {
-		return err
-	}
-	w.Admin = "http://" + admin
-	if err := w.writeConfig(admin); err != nil {
+	if err := w.writeConfig(); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(w.GatelodgeLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
+	ready := make(chan net.Addr, 1)
 	w.gatelodge = inBackground(func(ctx context.Context) error {
-		return errors.Join(o.Serve(ctx, w.Config, log), log.Close())
+		serve := o.Serve(ctx, w.Config, log, func(admin net.Addr) { ready <- admin })
+		return errors.Join(serve, log.Close())
 	})
-	conn, err := grpc.NewClient("unix:"+w.authz, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return fmt.Errorf("asking Gatelodge how it is: %w", err)
-	}
-	defer conn.Close()
-	health := grpc_health_v1.NewHealthClient(conn)
-	err = poll(ctx, func() error {
-		select {
-		case <-w.gatelodge.done:
-			return stopPolling{fmt.Errorf("it ended at once: %w", w.gatelodge.err)}
-		default:
-		}
-		answer, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(false))
-		if err != nil {
-			return err
-		}
-		if answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-			return fmt.Errorf("its health is %s", answer.GetStatus())
-		}
+	select {
+	case admin := <-ready:
+		w.Admin = "http://" + admin.String()
 		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for Gatelodge: %w; its log: %s", err, lastLines(w.GatelodgeLog(), 5))
+	case <-w.gatelodge.done:
+		return fmt.Errorf("gatelodge ended at once: %w; its log: %s", w.gatelodge.err, lastLines(w.GatelodgeLog(), 5))
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for Gatelodge: %w; its log: %s", context.Cause(ctx), lastLines(w.GatelodgeLog(), 5))
 	}
-	return nil
 }
 
-func (w *World) writeConfig(admin string) error {
+func (w *World) writeConfig() error {
 	secret := filepath.Join(w.Dir, "client-secret")
 	if err := os.WriteFile(secret, []byte(w.IdP.Secret()), 0o600); err != nil {
 		return err
@@ -169,7 +147,7 @@ func (w *World) writeConfig(admin string) error {
 	}
 	var text strings.Builder
 	err = t.Execute(&text, map[string]string{
-		"Authz": w.authz, "Admin": admin, "SecretFile": secret,
+		"Authz": w.authz, "SecretFile": secret,
 		"Issuer": w.IdP.Issuer(), "Partner": w.Partner.Issuer(),
 		"Client": Client, "Audience": Audience,
 	})
@@ -263,16 +241,6 @@ func (b *background) close() error {
 		return nil
 	}
 	return b.err
-}
-
-// freePort returns a loopback address that nobody listened on a moment ago.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", loopback)
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func splitAddress(address string) (host string, port int, err error) {

@@ -20,8 +20,8 @@ import (
 
 // openGate serves checks where the configuration says, and lets everything
 // through until ctx ends or the channel is closed.
-func openGate(broken <-chan struct{}) func(ctx context.Context, config string, log io.Writer) error {
-	return func(ctx context.Context, config string, _ io.Writer) error {
+func openGate(broken <-chan struct{}) func(context.Context, string, io.Writer, func(net.Addr)) error {
+	return func(ctx context.Context, config string, _ io.Writer, ready func(net.Addr)) error {
 		text, err := os.ReadFile(config)
 		if err != nil {
 			return err
@@ -47,6 +47,7 @@ func openGate(broken <-chan struct{}) func(ctx context.Context, config string, l
 		s := envoy.NewServer(engine, envoy.Options{})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
+		ready(l.Addr())
 		select {
 		case <-ctx.Done():
 		case <-broken:
@@ -121,7 +122,9 @@ func TestWait(t *testing.T) {
 }
 
 func TestStartSaysWhatFailed(t *testing.T) {
-	serve := func(context.Context, string, io.Writer) error { return errors.New("no such key: lisen") }
+	serve := func(context.Context, string, io.Writer, func(net.Addr)) error {
+		return errors.New("no such key: lisen")
+	}
 	_, err := Start(t.Context(), Options{Envoy: "/nowhere", Serve: serve})
 	if err == nil || !strings.Contains(err.Error(), "no such key: lisen") {
 		t.Errorf("got %v", err)
