@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -80,7 +81,8 @@ func (e *Engine) compile(r *Rule, index int) (*compiledRule, error) {
 		if len(r.Providers) == 0 || slices.Contains(r.Providers, p.Name) {
 			c.providers = append(c.providers, p)
 			if direct, ok := p.Provider.(Immediate); ok {
-				c.direct = append(c.direct, directProvider{p, direct})
+				tracker, _ := direct.(Tracker)
+				c.direct = append(c.direct, directProvider{p, direct, tracker})
 			}
 			numbers = append(numbers, p.Instance)
 		}
@@ -193,7 +195,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	steps.add("credential", StepOK, cred.Kind.String())
 
 	now := e.now()
-	if !e.identify(ctx, rule, cred, now, d) {
+	if !e.identify(ctx, rule, cred, q.Source, now, d) {
 		steps.add("identity", StepFailed, d.Reason.String()+": "+d.Detail)
 		return rule.mode
 	}
@@ -315,19 +317,18 @@ func (c *compiledRule) trusts(provider string) bool {
 
 // identify finds out who a credential speaks for: from what is remembered, or
 // from its owner. It reports false with the decision filled in otherwise.
-func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, now time.Time, d *Decision) bool {
-	owner, direct := rule.immediate(&cred)
-	if direct != nil {
+func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, source netip.Addr, now time.Time, d *Decision) bool {
+	if direct := rule.immediate(&cred); direct != nil {
 		if !cred.wellFormed() {
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
 		}
-		id, err := direct.Lookup(cred)
+		id, err := direct.lookup(cred, source)
 		if err != nil {
-			refuse(d, owner.Name, err)
+			refuse(d, direct.named.Name, err)
 			return false
 		}
-		d.Provider, d.Identity = owner.Name, id
+		d.Provider, d.Identity = direct.named.Name, id
 		return true
 	}
 
@@ -339,7 +340,8 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
 		}
-		if owner = rule.owner(cred); owner == nil {
+		owner := rule.owner(cred)
+		if owner == nil {
 			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
 			return false
 		}
@@ -440,13 +442,13 @@ func refuse(d *Decision, provider string, err error) {
 
 // immediate returns the provider that answers for a credential from memory,
 // if its owner is one.
-func (c *compiledRule) immediate(cred *Credential) (*NamedProvider, Immediate) {
+func (c *compiledRule) immediate(cred *Credential) *directProvider {
 	for i := range c.direct {
 		if c.direct[i].Owns(*cred) {
-			return c.direct[i].named, c.direct[i].Immediate
+			return &c.direct[i]
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // owner returns the provider that issued a credential, or nil. The order is

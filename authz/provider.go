@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -30,6 +31,16 @@ type Immediate interface {
 	// Lookup does what Verify does, without I/O and without waiting. The
 	// identity must not change after it was returned.
 	Lookup(c Credential) (*Identity, error)
+}
+
+// A Tracker is an Immediate that keeps track of where its credentials are used
+// from. Its LookupFrom is asked instead of Lookup.
+type Tracker interface {
+	Immediate
+
+	// LookupFrom is Lookup for a request from source, which is the zero Addr
+	// when the proxy did not say.
+	LookupFrom(c Credential, source netip.Addr) (*Identity, error)
 }
 
 // ErrRejected marks a credential that its provider refused. Whatever does not

@@ -43,6 +43,7 @@ const (
 	ReasonProof   // the proof of the key is bad
 	ReasonInactive
 	ReasonRevoked
+	ReasonTokenExpired // of an API token: the caller is told no more than of a revoked one
 	ReasonChecksum
 	ReasonUnknownToken
 	ReasonWrongUser
@@ -104,6 +105,7 @@ var reasonWords = [reasonCount]string{
 	ReasonProof:               "proof",
 	ReasonInactive:            "inactive",
 	ReasonRevoked:             "revoked",
+	ReasonTokenExpired:        "token_expired",
 	ReasonChecksum:            "checksum",
 	ReasonUnknownToken:        "unknown_token",
 	ReasonWrongUser:           "wrong_user",

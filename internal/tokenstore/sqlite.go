@@ -53,9 +53,10 @@ func openSQLite(ctx context.Context, path string) (*sqliteStore, error) {
 	return s, nil
 }
 
-// opened returns the database, anew if its file was replaced, by a backup for
-// instance: the old file would go on answering, though nobody changes it any
-// more. A file that is gone is an error, never an empty store.
+// opened returns the database. Where its file was replaced, by a backup for
+// instance, it says so once and opens the new one the next time: the old file
+// would go on answering, though nobody changes it any more. A file that is gone
+// is an error, never an empty store.
 func (s *sqliteStore) opened(ctx context.Context) (*sql.DB, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,8 +64,13 @@ func (s *sqliteStore) opened(ctx context.Context) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the token store: %w", err)
 	}
-	if s.db != nil && os.SameFile(file, s.file) {
-		return s.db, nil
+	if s.db != nil {
+		if os.SameFile(file, s.file) {
+			return s.db, nil
+		}
+		_ = s.db.Close()
+		s.db = nil
+		return nil, errReplaced
 	}
 	if file.Mode().Perm()&0o007 != 0 {
 		return nil, fmt.Errorf("opening the token store: everybody may read or write %s: run chmod 600 on it", s.path)
@@ -78,12 +84,11 @@ func (s *sqliteStore) opened(ctx context.Context) (*sql.DB, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("opening the token store %s: %w", s.path, err)
 	}
-	if s.db != nil {
-		_ = s.db.Close()
-	}
 	s.db, s.file = db, file
 	return db, nil
 }
+
+var errReplaced = errors.New("reading the token store: its file was replaced by another")
 
 // sqliteName is the driver's name of a file with the settings of each
 // connection. mode=rw: only openSQLite makes files.

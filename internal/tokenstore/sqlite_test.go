@@ -91,6 +91,9 @@ func TestFileReplacedOrGone(t *testing.T) {
 	if err := os.Rename(backup, path); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.List(t.Context(), Filter{}); !errors.Is(err, errReplaced) {
+		t.Errorf("a file that was replaced reads as %v", err)
+	}
 	records, err := s.List(t.Context(), Filter{})
 	if err != nil || len(records) != 1 || records[0].Name != "from the backup" {
 		t.Errorf("%v, %v", records, err)
