@@ -427,6 +427,27 @@ func TestImmediateProvidersAreNotCached(t *testing.T) {
 	}
 }
 
+// watched is a vault that is told where requests come from.
+type watched struct {
+	vault
+	seen *[]netip.Addr
+}
+
+func (w watched) LookupFrom(c Credential, source netip.Addr) (*Identity, error) {
+	*w.seen = append(*w.seen, source)
+	return w.Lookup(c)
+}
+
+func TestTrackersAreToldTheSource(t *testing.T) {
+	w := watched{vault{bookOf("gl_", "alice")}, new([]netip.Addr)}
+	e := newEngine(t, Policy{Providers: []NamedProvider{{Name: APITokens, Provider: w}}})
+	q := get("/", "authorization: Bearer gl_alice", "x-forwarded-for: 192.0.2.66")
+	q.Source = netip.MustParseAddr("192.0.2.1")
+	if d := e.Decide(t.Context(), q); d.Outcome != Allowed || len(*w.seen) != 1 || (*w.seen)[0] != q.Source {
+		t.Errorf("%v, told of %v", d.Outcome, *w.seen)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	a := bookOf("a-", "alice")
 	e := newEngine(t, Policy{Providers: []NamedProvider{{Name: "a", Provider: a}}})

@@ -47,6 +47,7 @@ const (
 	ReasonChecksum
 	ReasonUnknownToken
 	ReasonWrongUser
+	ReasonPassword // there is no such static user, or the password is wrong
 	// known caller, not allowed
 	ReasonDeniedByRule
 	ReasonUserNotAllowed
@@ -109,6 +110,7 @@ var reasonWords = [reasonCount]string{
 	ReasonChecksum:            "checksum",
 	ReasonUnknownToken:        "unknown_token",
 	ReasonWrongUser:           "wrong_user",
+	ReasonPassword:            "password",
 	ReasonDeniedByRule:        "denied_by_rule",
 	ReasonUserNotAllowed:      "user_not_allowed",
 	ReasonGroupNotAllowed:     "group_not_allowed",
