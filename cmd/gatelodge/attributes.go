@@ -60,14 +60,17 @@ func runAttributes(cmd *cobra.Command, f *attributesFlags) error {
 	if err != nil {
 		return fmt.Errorf("--type: %w", err)
 	}
-	bench, err := openBench(cmd.Context(), f.config)
+	bench, err := openBench(f.config)
 	if err != nil {
 		return err
 	}
-	defer bench.close()
-	provider, err := bench.provider(f.provider)
-	if err != nil {
+	defer bench.Close()
+	if _, err := findProvider(bench.Config(), f.provider); err != nil {
 		return err
+	}
+	provider, err := bench.Provider(f.provider)
+	if err != nil {
+		return fmt.Errorf("provider %q: %w", f.provider, err)
 	}
 	secret, err := f.secret.read(cmd)
 	if err != nil {

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
-	"time"
 
-	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/serve"
 	"github.com/gatelodge/gatelodge/providers"
 )
 
@@ -37,77 +34,43 @@ func findProvider(c *config.Config, name string) (providers.Config, error) {
 	return providers.Config{}, fmt.Errorf("the configuration has no provider %q; it has %s", name, strings.Join(names, ", "))
 }
 
-// A bench is what a configuration makes, put together to try things out on
-// rather than to serve.
+// A bench is a configuration at work, to try things out on rather than to
+// serve.
 type bench struct {
-	config    *config.Config
-	engine    *authz.Engine
+	*serve.Gate
 	keyHeader string
-	providers []namedProvider
 }
 
-type namedProvider struct {
-	name string
-	providers.Provider
-}
-
-// openBench puts together what the configuration at path describes.
-func openBench(_ context.Context, path string) (_ *bench, err error) {
+// openBench puts together what the configuration at path describes. Close it
+// after use.
+func openBench(path string) (*bench, error) {
 	c, err := loadConfig(path)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{config: c}
-	defer func() {
-		if err != nil {
-			b.close()
-		}
-	}()
-	policy := c.Policy()
-	b.keyHeader = policy.KeyHeader
-	env := providers.Env{Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	for _, settings := range c.Providers {
-		p, err := providers.New(settings, env)
-		if err != nil {
-			return nil, fmt.Errorf("provider %s: %w", settings.Name, err)
-		}
-		b.providers = append(b.providers, namedProvider{settings.Name, p})
-		policy.Providers = append(policy.Providers, authz.NamedProvider{Name: settings.Name, Provider: p})
-	}
-	cache, err := authz.NewCache(authz.CacheLimits{})
+	gate, err := serve.Open(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	b.engine, err = authz.New(policy, cache, time.Now)
-	return b, err
-}
-
-func (b *bench) close() {
-	for _, p := range b.providers {
-		p.Close()
-	}
-}
-
-// provider returns a provider by its name.
-func (b *bench) provider(name string) (providers.Provider, error) {
-	if _, err := findProvider(b.config, name); err != nil {
-		return nil, err
-	}
-	for _, p := range b.providers {
-		if p.name == name {
-			return p.Provider, nil
-		}
-	}
-	return nil, fmt.Errorf("provider %q was not made", name)
+	return &bench{Gate: gate, keyHeader: c.Policy().KeyHeader}, nil
 }
 
 // ready reports whether every provider can decide, or never will: keys are
 // fetched in the background, and a bench has only just been opened.
 func (b *bench) ready() bool {
-	for _, p := range b.providers {
-		if s := p.Status(); !s.Ready && !s.Misconfigured {
+	for _, p := range b.Config().Providers {
+		if !settled(b.Gate, p.Name) {
 			return false
 		}
 	}
 	return true
+}
+
+func settled(g *serve.Gate, name string) bool {
+	p, err := g.Provider(name)
+	if err != nil {
+		return true // there is none to wait for
+	}
+	s := p.Status()
+	return s.Ready || s.Misconfigured
 }

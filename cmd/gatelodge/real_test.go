@@ -41,3 +41,12 @@ func TestRealKeycloak(t *testing.T) {
 		return nil
 	})
 }
+
+// TestDemo runs testdata/demo/*.txtar with the real Envoy.
+func TestDemo(t *testing.T) {
+	envoy := realtest.EnvoyPath(t)
+	runScripts(t, "testdata/demo", func(env *testscript.Env) error {
+		env.Setenv("GATELODGE_ENVOY", envoy)
+		return nil
+	})
+}

@@ -72,11 +72,11 @@ func runTest(cmd *cobra.Command, f *testFlags) error {
 	if err != nil {
 		return err
 	}
-	bench, err := openBench(cmd.Context(), f.config)
+	bench, err := openBench(f.config)
 	if err != nil {
 		return err
 	}
-	defer bench.close()
+	defer bench.Close()
 	secret, err := f.secret.read(cmd)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func runTest(cmd *cobra.Command, f *testFlags) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	report := trial.Test(ctx, bench.engine, q, bench.ready)
+	report := trial.Test(ctx, bench, q, bench.ready)
 	if f.asJSON {
 		err = printJSON(cmd.OutOrStdout(), report)
 	} else {

@@ -50,8 +50,7 @@ func tour() []stop {
 	idp := func(w *World) *IdP { return w.IdP }
 	partner := func(w *World) *IdP { return w.Partner }
 	return []stop{
-		// Gatelodge has just started: its provider's keys are still on their way.
-		{says: "valid token", path: content, header: bearer(idp, alice, Sound), status: 200, user: "alice", within: recoverWithin},
+		{says: "valid token", path: content, header: bearer(idp, alice, Sound), status: 200, user: "alice"},
 		{says: "expired token", path: content, header: bearer(idp, alice, Expired), status: 401},
 		{says: "token for another audience", path: content, header: bearer(idp, alice, WrongAudience), status: 401},
 		{says: "token with a forged signature", path: content, header: bearer(idp, alice, Forged), status: 401},

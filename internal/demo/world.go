@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +26,7 @@ type Options struct {
 
 	// Serve runs Gatelodge with the configuration at a path, writing its log
 	// to log, until ctx ends. It calls ready once it takes requests, with the
-	// address of its admin listener.
+	// address of its admin listener, where /readyz says when it can decide.
 	Serve func(ctx context.Context, config string, log io.Writer, ready func(admin net.Addr)) error
 
 	Progress io.Writer // a line as each part comes up; nil: none
@@ -128,12 +129,24 @@ func (w *World) startGatelodge(ctx context.Context, o Options) error {
 	select {
 	case admin := <-ready:
 		w.Admin = "http://" + admin.String()
-		return nil
+		return w.awaitKeys(ctx)
 	case <-w.gatelodge.done:
 		return fmt.Errorf("gatelodge ended at once: %w; its log: %s", w.gatelodge.err, lastLines(w.GatelodgeLog(), 5))
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for Gatelodge: %w; its log: %s", context.Cause(ctx), lastLines(w.GatelodgeLog(), 5))
 	}
+}
+
+// awaitKeys returns once Gatelodge has fetched a provider's keys.
+func (w *World) awaitKeys(ctx context.Context) error {
+	err := poll(ctx, func() error {
+		_, err := get(ctx, http.DefaultClient, w.Admin+"/readyz")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting until Gatelodge can decide: %w; its log: %s", err, lastLines(w.GatelodgeLog(), 5))
+	}
+	return nil
 }
 
 func (w *World) writeConfig() error {
@@ -233,8 +246,15 @@ func inBackground(run func(context.Context) error) *background {
 	return b
 }
 
-// close ends it, waits, and returns what it returned.
+// close ends it, waits, and returns what it returned; of one that had ended by
+// itself that is told already.
 func (b *background) close() error {
+	select {
+	case <-b.done:
+		b.stop()
+		return nil
+	default:
+	}
 	b.stop()
 	<-b.done
 	if errors.Is(b.err, context.Canceled) {

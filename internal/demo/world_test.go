@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -47,7 +48,9 @@ func openGate(broken <-chan struct{}) func(context.Context, string, io.Writer, f
 		s := envoy.NewServer(engine, envoy.Options{})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
-		ready(l.Addr())
+		admin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		defer admin.Close()
+		ready(admin.Listener.Addr())
 		select {
 		case <-ctx.Done():
 		case <-broken:
@@ -107,8 +110,8 @@ func TestWait(t *testing.T) {
 		if err := w.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "the gate has ended") {
 			t.Errorf("got %v", err)
 		}
-		if err := w.Close(); err == nil {
-			t.Error("the end of Gatelodge was forgotten")
+		if err := w.Close(); err != nil {
+			t.Errorf("told a second time: %v", err)
 		}
 	})
 	t.Run("Envoy ends", func(t *testing.T) {
