@@ -241,3 +241,33 @@ func BenchmarkVerifyRS256(b *testing.B) {
 		}
 	}
 }
+
+func TestKeysThatMustNotVerify(t *testing.T) {
+	good := providertest.NewKey(t, "good", "RS256")
+	ec := providertest.NewKey(t, "ec", "ES256")
+	jwk := func(k providertest.Key, extra map[string]any) map[string]any { return k.JWK(extra) }
+	for name, k := range map[string]map[string]any{
+		"secret":        {"kty": "oct", "k": "AAAA", "kid": "x"},
+		"for encrypt":   jwk(good, map[string]any{"kid": "x", "use": "enc"}),
+		"key_ops":       jwk(good, map[string]any{"kid": "x", "key_ops": []string{"encrypt"}}),
+		"private":       jwk(good, map[string]any{"kid": "x", "d": "AQAB"}),
+		"small RSA":     jwk(good, map[string]any{"kid": "x", "n": "AQAB"}),
+		"exponent 1":    jwk(good, map[string]any{"kid": "x", "e": "AQ"}),
+		"exponent 3":    jwk(good, map[string]any{"kid": "x", "e": "Aw"}),
+		"off the curve": jwk(ec, map[string]any{"kid": "x", "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}),
+		"HS alg":        jwk(good, map[string]any{"kid": "x", "alg": "HS256"}),
+		"alg of EC":     jwk(good, map[string]any{"kid": "x", "alg": "ES256"}),
+		"unknown kty":   {"kty": "AKP", "kid": "x"},
+		"same kid":      jwk(ec, map[string]any{"kid": "good"}),
+	} {
+		list, dropped, err := parseKeys(mustJSON(map[string]any{"keys": []any{jwk(good, nil), k}}))
+		if err != nil || len(list) != 1 || len(dropped) != 1 || list[0].id != "good" {
+			t.Errorf("%s: %d keys, dropped %v, %v", name, len(list), dropped, err)
+		}
+	}
+	for _, text := range []string{`{"keys":[]}`, `{}`, `[]`, `<html>`, `{"keys":{}}`, `{"keys":[1]}`, `{"keys":[],"keys":[]}`} {
+		if _, _, err := parseKeys([]byte(text)); err == nil {
+			t.Errorf("%s is a key set", text)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -127,6 +128,9 @@ func (k *publicKey) checkStrength() error {
 		if bits < 2048 || bits > 16384 || key.E < 65537 || key.E%2 == 0 || key.N.Bit(0) == 0 {
 			return fmt.Errorf("an RSA key of %d bits with exponent %d", bits, key.E)
 		}
+		if weakModulus(key.N) {
+			return errors.New("an RSA key of a generator whose keys can be factored (ROCA, CVE-2017-15361)")
+		}
 	case *ecdsa.PublicKey:
 		if _, err := key.ECDH(); err != nil {
 			return errors.New("a point that is not on its curve")
@@ -142,4 +146,24 @@ func (k *publicKey) checkStrength() error {
 		return errors.New("of another kind than its alg says")
 	}
 	return nil
+}
+
+// weakModulus recognises keys of the generator behind CVE-2017-15361: modulo
+// every small prime they are a power of 65537. A good key is so by chance once
+// in 2^27 times.
+func weakModulus(n *big.Int) bool {
+	for _, p := range []int64{
+		11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
+	} {
+		residue := new(big.Int).Mod(n, big.NewInt(p)).Int64()
+		power, found := int64(1), false
+		for range p {
+			found = found || power == residue
+			power = power * 65537 % p
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
