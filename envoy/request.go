@@ -136,9 +136,7 @@ func (s *scan) rawHeader(name, value, raw string) {
 // bytes of a token (RFC 9110 §5.1), or a pseudo-header. Envoy writes "!" for
 // bytes that are not UTF-8: a name with one is not the name that was sent.
 func lowerName(name string) bool {
-	if strings.HasPrefix(name, ":") {
-		name = name[1:]
-	}
+	name = strings.TrimPrefix(name, ":")
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		if 'a' <= c && c <= 'z' || c == '-' || '0' <= c && c <= '9' || strings.IndexByte("#$%&'*+.^_`|~", c) >= 0 {

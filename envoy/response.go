@@ -329,20 +329,26 @@ func classOf(d *authz.Decision) class {
 	case authz.Unauthenticated:
 		return unauthenticated(d.Reason)
 	case authz.Malformed:
-		return class{codes.InvalidArgument, http.StatusBadRequest, "invalid_request",
-			"The request is malformed, repeats a credential or can be read in more than one way."}
+		return class{
+			codes.InvalidArgument, http.StatusBadRequest, "invalid_request",
+			"The request is malformed, repeats a credential or can be read in more than one way.",
+		}
 	case authz.Forbidden:
 		if d.Reason == authz.ReasonScope {
-			return class{codes.PermissionDenied, http.StatusForbidden, "insufficient_scope",
-				"The credential does not allow this request."}
+			return class{
+				codes.PermissionDenied, http.StatusForbidden, "insufficient_scope",
+				"The credential does not allow this request.",
+			}
 		}
 		return class{codes.PermissionDenied, http.StatusForbidden, "", "You are not allowed to make this request."}
 	case authz.Answered:
 		// Not OK for Envoy, which would pass the request on; 200 for the client.
 		return class{codes.PermissionDenied, http.StatusOK, "", ""}
 	}
-	return class{codes.Unavailable, http.StatusServiceUnavailable, "",
-		"The credential cannot be checked at the moment."}
+	return class{
+		codes.Unavailable, http.StatusServiceUnavailable, "",
+		"The credential cannot be checked at the moment.",
+	}
 }
 
 func unauthenticated(reason authz.Reason) class {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -110,9 +111,7 @@ func (c *client) get(ctx context.Context, address string, header http.Header) (*
 	if err != nil {
 		return nil, fmt.Errorf("the address of a document: %w", err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	return c.do(ctx, req)
 }
 
@@ -152,13 +151,20 @@ func urlFault(key, value string, allowHTTP bool) []authz.Fault {
 // endpointFaults checks every URL of the settings.
 func endpointFaults(c Config) (faults []authz.Fault) {
 	for _, e := range []struct{ key, value string }{
-		{"issuer", c.Issuer}, {"base_url", c.BaseURL},
-		{"endpoints.discovery", c.Endpoints.Discovery}, {"endpoints.jwks", c.Endpoints.JWKS},
-		{"endpoints.introspection", c.Endpoints.Introspection}, {"endpoints.userinfo", c.Endpoints.Userinfo},
-		{"endpoints.authorization", c.Endpoints.Authorization}, {"endpoints.token", c.Endpoints.Token},
-		{"endpoints.device_authorization", c.Endpoints.DeviceAuthorization}, {"endpoints.revocation", c.Endpoints.Revocation},
-		{"endpoints.authority", c.Endpoints.Authority}, {"endpoints.graph", c.Endpoints.Graph},
-		{"endpoints.tokeninfo", c.Endpoints.TokenInfo}, {"endpoints.api", c.Endpoints.API},
+		{"issuer", c.Issuer},
+		{"base_url", c.BaseURL},
+		{"endpoints.discovery", c.Endpoints.Discovery},
+		{"endpoints.jwks", c.Endpoints.JWKS},
+		{"endpoints.introspection", c.Endpoints.Introspection},
+		{"endpoints.userinfo", c.Endpoints.Userinfo},
+		{"endpoints.authorization", c.Endpoints.Authorization},
+		{"endpoints.token", c.Endpoints.Token},
+		{"endpoints.device_authorization", c.Endpoints.DeviceAuthorization},
+		{"endpoints.revocation", c.Endpoints.Revocation},
+		{"endpoints.authority", c.Endpoints.Authority},
+		{"endpoints.graph", c.Endpoints.Graph},
+		{"endpoints.tokeninfo", c.Endpoints.TokenInfo},
+		{"endpoints.api", c.Endpoints.API},
 	} {
 		faults = append(faults, urlFault(e.key, e.value, c.AllowHTTP)...)
 	}

@@ -187,8 +187,3 @@ func unverifiedIssuer(token string) string {
 	}
 	return textAt(claims, "iss")
 }
-
-// looksSigned reports whether a token has the outer form of a JWS or JWE.
-func looksSigned(token string) bool {
-	return strings.HasPrefix(token, "ey") && strings.Count(token, ".") >= 2
-}

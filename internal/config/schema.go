@@ -88,8 +88,7 @@ func wordOf(m interface{ MarshalText() ([]byte, error) }) (word string, ok bool)
 
 func objectSchema(t reflect.Type) schema {
 	properties := schema{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name := f.Tag.Get("yaml")
 		if name == "" {
 			continue

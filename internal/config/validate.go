@@ -121,8 +121,11 @@ func validateHeaders(c *Config, d *decoder) {
 		key  string
 		name *string
 	}{
-		{"user", &c.Headers.User}, {"email", &c.Headers.Email}, {"groups", &c.Headers.Groups},
-		{"provider", &c.Headers.Provider}, {"subject", &c.Headers.Subject},
+		{"user", &c.Headers.User},
+		{"email", &c.Headers.Email},
+		{"groups", &c.Headers.Groups},
+		{"provider", &c.Headers.Provider},
+		{"subject", &c.Headers.Subject},
 	} {
 		key := "headers." + h.key
 		*h.name = strings.ToLower(*h.name)

@@ -158,8 +158,12 @@ func TestServe(t *testing.T) {
 		status      int
 		user        string
 	}{
-		{"/rest/api/content/", token, 200, "alice"}, {"/rest/api/content/", token, 200, "alice"}, {"/rest", "", 401, ""},
-		{"/rest", i.Token("alice", map[string]any{"aud": "other"}), 401, ""}, {"/status", "", 200, ""}, {"/a/../status", "", 400, ""},
+		{"/rest/api/content/", token, 200, "alice"},
+		{"/rest/api/content/", token, 200, "alice"},
+		{"/rest", "", 401, ""},
+		{"/rest", i.Token("alice", map[string]any{"aud": "other"}), 401, ""},
+		{"/status", "", 200, ""},
+		{"/a/../status", "", 400, ""},
 	} {
 		if status, user := l.ask(c.path, c.token); status != c.status || user != c.user {
 			t.Errorf("%s: %d %q, want %d %q", c.path, status, user, c.status, c.user)

@@ -221,9 +221,13 @@ func (k Key) JWK(extra map[string]any) map[string]any {
 	case *rsa.PublicKey:
 		m["kty"], m["n"], m["e"] = "RSA", b64(key.N.Bytes()), "AQAB"
 	case *ecdsa.PublicKey:
-		size := (key.Params().BitSize + 7) / 8
+		point, err := key.Bytes() // uncompressed: 4, x, y
+		if err != nil {
+			panic(err)
+		}
+		size := len(point) / 2
 		m["kty"], m["crv"] = "EC", key.Params().Name
-		m["x"], m["y"] = b64(key.X.FillBytes(make([]byte, size))), b64(key.Y.FillBytes(make([]byte, size)))
+		m["x"], m["y"] = b64(point[1:1+size]), b64(point[1+size:])
 	case ed25519.PublicKey:
 		m["kty"], m["crv"], m["x"] = "OKP", "Ed25519", b64(key)
 	}
