@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -37,9 +38,16 @@ type Proof struct {
 // A Prover checks DPoP proofs (RFC 9449 §4.3). It keeps the proofs that it has
 // seen, so that none passes twice.
 type Prover interface {
-	// Prove returns nil for a good proof; every error refuses the request.
+	// Prove returns nil for a good proof; every error refuses the request. A
+	// *NonceWanted tells the caller what to try again with.
 	Prove(p Proof) error
 }
+
+// NonceWanted is the error of a proof that is good but for a nonce of the
+// server (RFC 9449 §9).
+type NonceWanted struct{ Nonce string }
+
+func (n *NonceWanted) Error() string { return "the proof has no nonce of ours, or an old one" }
 
 // CertificateSource is where the client's certificate is learned from.
 type CertificateSource uint8
@@ -67,8 +75,8 @@ func (s CertificateSource) MarshalText() ([]byte, error) { return []byte(certifi
 
 // proven reports whether the request proves what the identity's token is bound
 // to. A bound token without its proof is as good as stolen.
-func (e *Engine) proven(q *Request, cred *Credential, id *Identity, now time.Time) (Reason, string) {
-	b := id.Bound
+func (e *Engine) proven(q *Request, cred *Credential, d *Decision, now time.Time) (Reason, string) {
+	b := d.Identity.Bound
 	if b == nil || b.KeyThumbprint == "" {
 		if cred.Kind == DPoP {
 			return ReasonUnbound, "sent as DPoP, but the token is not bound to a key"
@@ -89,6 +97,10 @@ func (e *Engine) proven(q *Request, cred *Credential, id *Identity, now time.Tim
 			JWT: jwt, Token: cred.Secret, Thumbprint: b.KeyThumbprint,
 			Method: q.Method, Host: q.Host, Path: q.Path, Now: now,
 		})
+		if wanted := (*NonceWanted)(nil); errors.As(err, &wanted) {
+			d.ProofNonce = wanted.Nonce
+			return ReasonProofNonce, err.Error()
+		}
 		if err != nil {
 			return ReasonProof, err.Error()
 		}

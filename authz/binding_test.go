@@ -15,6 +15,9 @@ type oneProof struct{ seen []Proof }
 
 func (o *oneProof) Prove(p Proof) error {
 	o.seen = append(o.seen, p)
+	if p.JWT == "stale" {
+		return &NonceWanted{"n-1"}
+	}
 	if p.JWT != "good" || p.Thumbprint != "k" {
 		return errors.New("bad proof")
 	}
@@ -46,6 +49,7 @@ func TestBoundTokens(t *testing.T) {
 		{"dpop without proof", []string{"authorization: DPoP a-key"}, "", NoCertificates, ReasonUnbound},
 		{"dpop two proofs", []string{"authorization: DPoP a-key", "dpop: good", "dpop: good"}, "", NoCertificates, ReasonUnbound},
 		{"dpop bad proof", []string{"authorization: DPoP a-key", "dpop: bad"}, "", NoCertificates, ReasonProof},
+		{"dpop without a nonce", []string{"authorization: DPoP a-key", "dpop: stale"}, "", NoCertificates, ReasonProofNonce},
 		{"cert", []string{"authorization: Bearer a-cert"}, peer, PeerCertificate, ReasonVerified},
 		{"cert, other", []string{"authorization: Bearer a-cert"}, other, PeerCertificate, ReasonUnbound},
 		{"cert, none", []string{"authorization: Bearer a-cert"}, "", PeerCertificate, ReasonUnbound},
@@ -70,6 +74,9 @@ func TestBoundTokens(t *testing.T) {
 			d := e.Decide(t.Context(), q)
 			if d.Reason != c.want || (d.Outcome == Allowed) != (c.want == ReasonVerified) {
 				t.Errorf("%s, %s: %v/%v (%s)", c.name, temperature, d.Outcome, d.Reason, d.Detail)
+			}
+			if (d.ProofNonce == "n-1") != (c.want == ReasonProofNonce) {
+				t.Errorf("%s, %s: nonce %q", c.name, temperature, d.ProofNonce)
 			}
 		}
 	}

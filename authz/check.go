@@ -31,6 +31,11 @@ func (r *Rule) Faults() (faults []Fault) {
 			fault("match.headers", "%q is not a header name: write it in lower case", name)
 		}
 	}
+	for name := range r.Match.Context {
+		if name == "" {
+			fault("match.context", "has an empty name; write the key that the route sets in context_extensions")
+		}
+	}
 	if r.Preset != "" && presets[r.Preset] == nil {
 		fault("preset", "%q is none of %s", r.Preset, strings.Join(presetNames(), ", "))
 	}

@@ -41,6 +41,7 @@ type Decision struct {
 	Document []byte // with Answered: a JSON document that anybody may read
 
 	RetryAfter time.Duration // with Undecided
+	ProofNonce string        // that the caller is to put in its next DPoP proof
 	Detail     string        // for the log only; never shown to the caller
 
 	// Shadow says that Outcome is Allowed only because of shadow mode;

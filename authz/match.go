@@ -192,6 +192,11 @@ func (c *compiledRule) holds(q *Request) (yes, unclear bool) {
 	if len(c.Match.Sources) > 0 && !within(q.Source, c.Match.Sources) {
 		return false, false
 	}
+	for name, accepted := range c.Match.Context {
+		if !q.said(name, accepted) {
+			return false, false
+		}
+	}
 	for name, accepted := range c.Match.Headers {
 		good, others := countValues(q, name, accepted)
 		switch {
@@ -203,6 +208,17 @@ func (c *compiledRule) holds(q *Request) (yes, unclear bool) {
 		}
 	}
 	return !unclear, unclear
+}
+
+// said reports whether the route says one of the values of itself. No caller
+// has a say in that: it is the proxy's own configuration.
+func (q *Request) said(name string, accepted []string) bool {
+	for i := range q.Context {
+		if c := &q.Context[i]; c.Name == name && (len(accepted) == 0 || slices.Contains(accepted, c.Value)) {
+			return true
+		}
+	}
+	return false
 }
 
 // countValues counts the values of a header that are accepted and those that

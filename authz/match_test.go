@@ -146,3 +146,31 @@ func TestRuleFaults(t *testing.T) {
 		}
 	}
 }
+
+// A rule may be for routes that say so of themselves, whatever the path.
+func TestRulesOfRoutes(t *testing.T) {
+	e := newEngine(t, Policy{Rules: []Rule{
+		{Name: "status", Match: Match{Context: map[string][]string{"gatelodge": {"status", "health"}}}, Access: Public},
+		{Name: "team", Match: Match{Paths: []string{"/x/**"}, Context: map[string][]string{"team": {}}}, Access: Public},
+		{Name: "rest"},
+	}})
+	for _, c := range []struct {
+		path    string
+		context []Header
+		want    string
+	}{
+		{"/x", nil, "rest"},
+		{"/x", []Header{{"gatelodge", "status"}}, "status"},
+		{"/x", []Header{{"other", "1"}, {"gatelodge", "health"}}, "status"},
+		{"/x", []Header{{"gatelodge", "Status"}}, "rest"},
+		{"/x", []Header{{"Gatelodge", "status"}}, "rest"},
+		{"/x/y", []Header{{"team", ""}}, "team"},
+		{"/y", []Header{{"team", "blue"}}, "rest"},
+	} {
+		q := get(c.path, "gatelodge: status", "team: blue") // headers say nothing here
+		q.Context = c.context
+		if d := e.Decide(t.Context(), q); d.Rule == nil || d.Rule.Name != c.want {
+			t.Errorf("%s, %v: %v, want %s", c.path, c.context, d.Rule, c.want)
+		}
+	}
+}

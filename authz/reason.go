@@ -41,6 +41,7 @@ const (
 	ReasonAppOnly // no user in it, and no service account mapped
 	ReasonUnbound // bound to a key that was not proven
 	ReasonProof   // the proof of the key is bad
+	ReasonProofNonce
 	ReasonInactive
 	ReasonRevoked
 	ReasonTokenExpired // of an API token: the caller is told no more than of a revoked one
@@ -104,6 +105,7 @@ var reasonWords = [reasonCount]string{
 	ReasonAppOnly:             "app_only",
 	ReasonUnbound:             "unbound",
 	ReasonProof:               "proof",
+	ReasonProofNonce:          "proof_nonce",
 	ReasonInactive:            "inactive",
 	ReasonRevoked:             "revoked",
 	ReasonTokenExpired:        "token_expired",

@@ -50,6 +50,7 @@ type Match struct {
 	Methods []string            `yaml:"methods" doc:"Upper case."`
 	Headers map[string][]string `yaml:"headers" doc:"Name → accepted values; [] means present."`
 	Sources []netip.Prefix      `yaml:"sources" doc:"IP addresses or networks of the peer."`
+	Context map[string][]string `yaml:"context" doc:"What Envoy's route says of itself (context_extensions): name → accepted values; [] means present."`
 }
 
 // Allow is who may pass: each list given must hold, and any one of its values

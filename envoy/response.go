@@ -282,6 +282,7 @@ func (r *rendered) deny(b []byte, q *authz.Request, d *authz.Decision) []byte {
 		{"x-gatelodge-decision", text(hexID)},
 		{"www-authenticate", challenge},
 		{"retry-after", retry},
+		{"dpop-nonce", d.ProofNonce},
 	}
 
 	httpStatus := 0
@@ -363,6 +364,8 @@ func unauthenticated(reason authz.Reason) class {
 		c.err, c.message = "insufficient_user_authentication", "A more recent or stronger login is needed."
 	case authz.ReasonProof:
 		c.err, c.message = "invalid_dpop_proof", "The DPoP proof is not valid."
+	case authz.ReasonProofNonce:
+		c.err, c.message = "use_dpop_nonce", "The DPoP proof needs the nonce of the dpop-nonce header."
 	}
 	return c
 }
@@ -406,7 +409,7 @@ func (r *rendered) challenge(d *authz.Decision, c class) string {
 	var b strings.Builder
 	parameters := func(scheme string) {
 		b.WriteString(scheme + ` realm="` + r.realm + `"`)
-		if c.err != "" {
+		if c.err != "" && (scheme == "DPoP" || !strings.Contains(c.err, "dpop")) {
 			b.WriteString(`, error="` + c.err + `"`)
 		}
 		switch d.Reason {

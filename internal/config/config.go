@@ -76,6 +76,19 @@ type Resource struct {
 type DPoP struct {
 	Origins []string      `yaml:"origins" doc:"External origins of the API, as https://api.example.com: what a proof's htu is compared to."`
 	MaxAge  time.Duration `yaml:"max_age" doc:"How old a proof may be."`
+
+	MaxProofs int          `yaml:"max_proofs" doc:"How many proofs are remembered, so that none passes twice; more are refused."`
+	Nonce     bool         `yaml:"nonce" doc:"Wants a nonce of the gate in each proof, so that none can be made ahead of time."`
+	NonceKey  authz.Secret `yaml:"nonce_key" doc:"Makes the nonces; the same for all replicas. Empty: a key of each process alone."`
+}
+
+func (d *DPoP) setDefaults() {
+	if d.MaxAge == 0 {
+		d.MaxAge = time.Minute
+	}
+	if d.MaxProofs == 0 {
+		d.MaxProofs = 200_000
+	}
 }
 
 // Cache bounds what is remembered.
@@ -171,7 +184,7 @@ func (c *Config) complete() {
 	if c.APITokens != nil {
 		c.APITokens.setDefaults()
 	}
-	if c.DPoP != nil && c.DPoP.MaxAge == 0 {
-		c.DPoP.MaxAge = time.Minute
+	if c.DPoP != nil {
+		c.DPoP.setDefaults()
 	}
 }

@@ -52,7 +52,7 @@ func (c *Config) metadata() (documents map[string][]byte, address string) {
 	set("resource_name", r.Name, r.Name != "")
 	set("resource_documentation", r.Documentation, r.Documentation != "")
 	set("tls_client_certificate_bound_access_tokens", true, c.Certificates != authz.NoCertificates)
-	set("dpop_signing_alg_values_supported", []string{"ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256"}, c.DPoP != nil)
+	set("dpop_signing_alg_values_supported", providers.DPoPAlgorithms(), c.DPoP != nil)
 	text, err := json.Marshal(document)
 	if err != nil {
 		panic("metadata of plain strings: " + err.Error())

@@ -267,8 +267,9 @@ func validateRules(c *Config, d *decoder) {
 
 // catchesAll reports whether the last rule leaves nothing to the default.
 func catchesAll(rules []authz.Rule) bool {
-	m := rules[len(rules)-1].Match
-	return len(m.Hosts) == 0 && len(m.Methods) == 0 && len(m.Headers) == 0 && len(m.Sources) == 0 &&
+	last := rules[len(rules)-1]
+	m := last.Match
+	return last.Preset == "" && len(m.Hosts) == 0 && len(m.Context) == 0 && len(m.Methods) == 0 && len(m.Headers) == 0 && len(m.Sources) == 0 &&
 		(len(m.Paths) == 0 || slices.Contains(m.Paths, "/**"))
 }
 
@@ -317,6 +318,12 @@ func validateResource(c *Config, d *decoder) {
 	}
 	if c.DPoP.MaxAge > 5*time.Minute {
 		d.faultAt("dpop.max_age", "is %s; 5m are the most", c.DPoP.MaxAge)
+	}
+	if c.DPoP.MaxProofs < 1000 || c.DPoP.MaxProofs > 10_000_000 {
+		d.faultAt("dpop.max_proofs", "is %d; from 1000 to 10000000 can be remembered, of about 100 bytes each", c.DPoP.MaxProofs)
+	}
+	if key := c.DPoP.NonceKey; !key.IsZero() && len(key.Reveal()) < 32 {
+		d.faultAt("dpop.nonce_key", "is short: 32 characters are the least")
 	}
 }
 

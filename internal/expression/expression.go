@@ -2,7 +2,8 @@
 // be true for a caller to pass.
 //
 // An expression sees two things. request has method, host, path (the normal
-// form that rules see), source and headers (lower-case name → list of values).
+// form that rules see), source, headers (lower-case name → list of values) and
+// context (what the route says of itself, name → value).
 // identity has user, subject, issuer, email, groups, roles, scopes, client, app
 // (whether it is a service), acr and attributes, the provider's whole answer.
 //
@@ -84,7 +85,8 @@ func (c condition) Holds(q *authz.Request, path string, id *authz.Identity) (boo
 func requestOf(q *authz.Request, path string) map[string]any {
 	headers := make(map[string][]string, len(q.Headers))
 	for _, h := range q.Headers {
-		if h.Name == "authorization" || h.Name == "cookie" || h.Name == "proxy-authorization" {
+		switch h.Name {
+		case "authorization", "cookie", "proxy-authorization", "dpop", "x-api-key":
 			continue // no expression has business with a credential
 		}
 		headers[h.Name] = append(headers[h.Name], h.Value)
@@ -93,7 +95,13 @@ func requestOf(q *authz.Request, path string) map[string]any {
 	if q.Source.IsValid() {
 		source = q.Source.Unmap().String()
 	}
-	return map[string]any{"method": q.Method, "host": q.Host, "path": path, "source": source, "headers": headers}
+	context := make(map[string]string, len(q.Context))
+	for _, c := range q.Context {
+		context[c.Name] = c.Value
+	}
+	return map[string]any{
+		"method": q.Method, "host": q.Host, "path": path, "source": source, "headers": headers, "context": context,
+	}
 }
 
 func identityOf(id *authz.Identity) map[string]any {

@@ -3,7 +3,9 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,7 @@ type Gate struct {
 type standing struct {
 	config *config.Config
 	roster *roster
+	prover *providers.DPoP // nil: bound tokens are not taken
 }
 
 // Open makes a gate of a configuration. Close it to end what its providers do
@@ -49,15 +52,41 @@ func (g *Gate) Change(c *config.Config) error {
 	}
 	policy := c.Policy()
 	policy.Providers = next.named()
+	prover, err := g.prover(c.DPoP)
+	if err != nil {
+		next.retire(old)
+		return err
+	}
+	if prover != nil {
+		policy.Prover = prover
+	}
 	engine, err := authz.New(policy, g.cache, g.env.Now)
 	if err != nil {
 		next.retire(old)
 		return err
 	}
 	g.engine.Store(engine)
-	g.current.Store(&standing{c, next})
+	g.current.Store(&standing{c, next, prover})
 	old.retire(next)
 	return nil
+}
+
+// prover returns what checks DPoP proofs. The one of old goes on where its
+// settings did not change: with it would go the memory of the proofs seen.
+func (g *Gate) prover(d *config.DPoP) (*providers.DPoP, error) {
+	if d == nil {
+		return nil, nil
+	}
+	if old := g.current.Load(); old != nil && reflect.DeepEqual(old.config.DPoP, d) {
+		return old.prover, nil
+	}
+	p, err := providers.NewDPoP(providers.DPoPSettings{
+		Origins: d.Origins, MaxAge: d.MaxAge, MaxProofs: d.MaxProofs, Nonce: d.Nonce, NonceKey: d.NonceKey,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dpop: %w", err)
+	}
+	return p, nil
 }
 
 func (g *Gate) roster() *roster {
