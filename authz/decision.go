@@ -46,8 +46,9 @@ type Decision struct {
 
 	// Shadow says that Outcome is Allowed only because of shadow mode;
 	// WouldBe is then what enforcing would have answered.
-	Shadow  bool
-	WouldBe Outcome
+	Shadow     bool
+	WouldBe    Outcome
+	Recognised *Identity // who it would have been refused to; for the record only
 
 	Cached bool // no provider was asked
 }

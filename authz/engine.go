@@ -103,6 +103,7 @@ func (e *Engine) compile(r *Rule, index int) (*compiledRule, error) {
 		}
 		e.keepAttributes = true
 	}
+	c.asks = c.asked()
 	return c, nil
 }
 
@@ -141,7 +142,7 @@ func (e *Engine) decide(ctx context.Context, q *Request, steps *Steps) (d Decisi
 		d.KeepCredential = true // the upstream still finds out by itself
 		if d.Outcome != Allowed {
 			d.Shadow, d.WouldBe, d.Outcome = true, d.Outcome, Allowed
-			d.Identity = nil
+			d.Recognised, d.Identity = d.Identity, nil
 			steps.add("shadow", StepOK, "let through: only recorded")
 		}
 	}
@@ -205,12 +206,11 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 		steps.add("binding", StepFailed, detail)
 		return rule.mode
 	}
-	d.Outcome, d.Reason = v.admits(q, d, now)
-	if d.Outcome != Allowed {
-		steps.add("allow", StepFailed, d.Reason.String())
-		return rule.mode
+	if b := d.Identity.Bound; b != nil {
+		steps.add("binding", StepOK, "the caller holds the key that the token is bound to")
 	}
-	steps.add("allow", StepOK, "")
+	d.Outcome, d.Reason = v.admits(q, d, now, steps)
+	steps.add("allow", stepOutcome(d.Outcome), d.Reason.String())
 	return rule.mode
 }
 
@@ -289,8 +289,9 @@ func strictness(c *compiledRule) int {
 }
 
 // admits asks every rule that the request may stand under.
-func (v *verdict) admits(q *Request, d *Decision, now time.Time) (Outcome, Reason) {
-	outcome, reason := v.rule.admits(q, v.host, v.path, d.Identity, now)
+func (v *verdict) admits(q *Request, d *Decision, now time.Time, steps *Steps) (Outcome, Reason) {
+	who := applicant{d.Identity, v.host, v.path, now}
+	outcome, reason := v.rule.admits(q, &who, steps)
 	for _, r := range v.others {
 		if outcome != Allowed {
 			break
@@ -301,7 +302,7 @@ func (v *verdict) admits(q *Request, d *Decision, now time.Time) (Outcome, Reaso
 		if !r.trusts(d.Provider) {
 			return Unauthenticated, ReasonNoOwner
 		}
-		outcome, reason = r.admits(q, v.host, v.path, d.Identity, now)
+		outcome, reason = r.admits(q, &who, steps)
 	}
 	return outcome, reason
 }

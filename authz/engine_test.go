@@ -456,7 +456,34 @@ func TestExplain(t *testing.T) {
 		{"rule", StepOK, "none matches: any valid credential"},
 		{"credential", StepOK, "bearer"},
 		{"identity", StepOK, "alice"},
-		{"allow", StepOK, ""},
+		{"allow", StepOK, "verified"},
+	}
+	if diff := cmp.Diff(want, steps); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Each condition is told with its outcome, those after a refusal too.
+func TestExplainTellsEachCondition(t *testing.T) {
+	a := bookOf("a-")
+	a.known["a-alice"] = Identity{User: "alice", Groups: []string{"staff"}, Scopes: []string{"read"}, Client: "web"}
+	e := newEngine(t, Policy{Providers: []NamedProvider{{Name: "a", Provider: a}}, Rules: []Rule{{
+		Name:  "admin",
+		Allow: Allow{Groups: []string{"admins", "root"}, Scopes: []string{"read"}, Clients: []string{"cli"}, MaxAge: time.Minute},
+	}}})
+	d, steps := e.Explain(t.Context(), get("/", "authorization: Bearer a-alice"))
+	if d.Reason != ReasonClientNotAllowed {
+		t.Errorf("%v: not the first refusal", d.Reason)
+	}
+	want := []Step{
+		{"rule", StepOK, "admin: authenticated"},
+		{"credential", StepOK, "bearer"},
+		{"identity", StepOK, "alice"},
+		{"allow.clients", StepFailed, `wants one of ["cli"], has ["web"]`},
+		{"allow.groups", StepFailed, `wants one of ["admins" "root"], has ["staff"]`},
+		{"allow.scopes", StepOK, `wants one of ["read"], has ["read"]`},
+		{"allow.max_age", StepFailed, "wants a login within 1m0s, and the provider does not tell when it was"},
+		{"allow", StepFailed, "client_not_allowed"},
 	}
 	if diff := cmp.Diff(want, steps); diff != "" {
 		t.Error(diff)

@@ -25,6 +25,7 @@ type compiledRule struct {
 	scope     uint64           // number of that set of providers, for the cache
 	preset    *preset
 	condition Condition // of when; nil: none
+	asks      uint16    // what it asks of a caller: see asked
 }
 
 type directProvider struct {

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/providers/providertest"
 )

@@ -100,7 +100,11 @@ func (a *Audit) record(b []byte, q *authz.Request, d *authz.Decision, took time.
 		b = field(b, "rule", d.Rule.Name)
 	}
 	b = field(b, "provider", d.Provider)
-	if id := d.Identity; id != nil {
+	id := d.Identity
+	if id == nil {
+		id = d.Recognised
+	}
+	if id != nil {
 		b = field(b, "user", id.User)
 		b = field(b, "subject", id.Subject)
 		b = field(b, "client", id.Client)
