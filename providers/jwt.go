@@ -322,3 +322,18 @@ func (p *jwtProvider) Close() {
 	p.keys.close()
 	p.client.close()
 }
+
+// Claim implements Claimant.
+func (p *jwtProvider) Claim(claims map[string]any) (authz.Identity, error) {
+	if err := p.rules.checkClaims(&signedToken{header: map[string]any{}, algorithm: p.rules.algorithms[0]}, claims); err != nil {
+		return authz.Identity{}, err
+	}
+	expired, err := p.rules.checkTimes(claims, p.now())
+	switch {
+	case err != nil:
+		return authz.Identity{}, err
+	case expired:
+		return authz.Identity{}, authz.Reject(authz.ReasonExpired, "exp is over")
+	}
+	return p.rules.finish(claims, p.mapper)
+}

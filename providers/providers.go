@@ -25,6 +25,13 @@ type Provider interface {
 	Close()
 }
 
+// A Claimant is a Provider that can say what it makes of an answer which it
+// takes for proven: all its checks but those of a signature or of a call. It is
+// for trying out settings, and never for a request. The error is that of Verify.
+type Claimant interface {
+	Claim(claims map[string]any) (authz.Identity, error)
+}
+
 // Status is the health of one provider, for /readyz and the console.
 type Status struct {
 	Ready         bool

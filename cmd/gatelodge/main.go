@@ -31,6 +31,7 @@ func commands() []*cobra.Command {
 		newCheckConfig(),
 		newDemo(),
 		newTest(),
+		newReport(),
 		newAttributes(),
 		newLogin(),
 		newVersion(),

@@ -26,26 +26,36 @@ type testFlags struct {
 	headers []string
 	timeout time.Duration
 	explain bool
+	cases   string
 	asJSON  bool
 }
 
 func newTest() *cobra.Command {
 	var f testFlags
 	cmd := &cobra.Command{
-		Use:   "test --config FILE",
+		Use:   "test --config FILE [--cases FILE]",
 		Short: "Try out what is decided on a token",
 		Long: `Test decides on a request that brings a credential, exactly as the server would,
 and prints the decision, the user, and every step on the way with its outcome.
 It asks the real providers. The credential is read from standard input, a file
 or the environment, and never printed. For --type basic it is user:password.
 
+With --cases it decides a table of requests instead, each with what is expected,
+and asks nobody: an issuer that is built in vouches for the claims of each case.
+
 Exit status: 0 let through, 1 denied, 2 wrong use or configuration, 3 it could
 not be told, for example because the provider cannot be reached.`,
 		Example: `  gatelodge login --config gatelodge.yaml --provider sso | gatelodge test --config gatelodge.yaml
   gatelodge test --config gatelodge.yaml --token-file token --path /rest/admin --explain
-  gatelodge test --config gatelodge.yaml --type key --token-env WIKI_KEY --method POST --json`,
+  gatelodge test --config gatelodge.yaml --type key --token-env WIKI_KEY --method POST --json
+  gatelodge test --config gatelodge.yaml --cases cases.yaml`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runTest(cmd, &f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.cases != "" {
+				return runCases(cmd, &f)
+			}
+			return runTest(cmd, &f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "the configuration file")
@@ -57,8 +67,12 @@ not be told, for example because the provider cannot be reached.`,
 	flags.StringArrayVar(&f.headers, "header", nil, "a further header of the request, 'Name: value'; may be repeated")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for providers")
 	flags.BoolVar(&f.explain, "explain", false, "print what is known of the user, and why a token was refused")
+	flags.StringVar(&f.cases, "cases", "", "a file of requests and expected decisions; asks no provider")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	f.secret.add(cmd, "token")
+	for _, one := range []string{"type", "method", "host", "path", "source", "header"} {
+		cmd.MarkFlagsMutuallyExclusive("cases", one)
+	}
 	_ = cmd.MarkFlagRequired("config") // the flag was defined above
 	return cmd
 }

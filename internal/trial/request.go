@@ -36,10 +36,7 @@ type Request struct {
 // With returns the request that brings a credential: a token or a key as it
 // is, or "user:password" for authz.Basic.
 func (r Request) With(w Way, secret authz.Secret) (authz.Request, error) {
-	q := authz.Request{
-		Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https",
-		Headers: append([]authz.Header(nil), r.Headers...), Source: r.Source,
-	}
+	q := r.bare()
 	text := secret.Reveal()
 	switch w.Kind {
 	case authz.Bearer:
@@ -59,6 +56,14 @@ func (r Request) With(w Way, secret authz.Secret) (authz.Request, error) {
 		return q, fmt.Errorf("a credential of kind %s cannot be tried", w.Kind)
 	}
 	return q, nil
+}
+
+// bare returns the request without a credential.
+func (r Request) bare() authz.Request {
+	return authz.Request{
+		Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https",
+		Headers: append([]authz.Header(nil), r.Headers...), Source: r.Source,
+	}
 }
 
 // Credential returns a credential as its provider is shown it.
