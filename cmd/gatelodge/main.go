@@ -34,6 +34,7 @@ func commands() []*cobra.Command {
 		newReport(),
 		newAttributes(),
 		newLogin(),
+		newToken(),
 		newVersion(),
 		newCompletion(),
 	}

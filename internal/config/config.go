@@ -53,14 +53,17 @@ type TLS struct {
 
 // APITokens are the settings of our own API tokens.
 type APITokens struct {
-	Store        string        `yaml:"store" doc:"sqlite:FILE, or postgres://…"`
+	Store string `yaml:"store" doc:"sqlite:FILE, or postgres://…"`
+
+	StorePassword authz.Secret `yaml:"store_password" doc:"Password of the PostgreSQL user."`
+
 	Header       string        `yaml:"header" doc:"Header that carries a key, beside Authorization."`
 	MaxLifetime  time.Duration `yaml:"max_lifetime" doc:"Longest life of a token, as 365d."`
 	AllowNever   bool          `yaml:"allow_never" doc:"Tokens may be made that never expire."`
 	IdleExpiry   time.Duration `yaml:"idle_expiry" doc:"A token that was not used for so long ends; 0: never."`
 	PerUser      int           `yaml:"per_user" doc:"Most tokens a user may have; 0: any number."`
 	MaxStaleness time.Duration `yaml:"max_staleness" doc:"How long known tokens go on with the store out of reach; then 503."`
-	Htpasswd     string        `yaml:"htpasswd_file" doc:"Static users for Basic, as htpasswd writes them (bcrypt)."`
+	Htpasswd     string        `yaml:"htpasswd_file" doc:"Static users for Basic, as htpasswd writes them (bcrypt or argon2id). Rules name them static-users."`
 }
 
 // Resource describes the protected API to clients (RFC 9728 §2).

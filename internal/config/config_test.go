@@ -73,7 +73,7 @@ func TestFaultsSayWhereAndWhat(t *testing.T) {
 		{minimal + "rules:\n  - match: {sources: [10.0.0.1/8]}", "has bits beyond its length; the network is 10.0.0.0/8"},
 		{minimal + "rules:\n  - {mtch: {}}", "g.yaml:3:6: rules[0].mtch: is not known; did you mean match?"},
 		{"enabled: true", "providers: there is none, and no api_tokens"},
-		{"api_tokens: {store: mysql://x}", "api_tokens.store: is to be sqlite:FILE or postgres://"},
+		{"api_tokens: {store: mysql://x}", "api_tokens.store: write sqlite:gatelodge.db, or postgres://"},
 		{"api_tokens: {store: 'sqlite:a', header: authorization}", "cannot carry a key"},
 		{minimal + "providers:\n  - type: nothing", "g.yaml:3:5: providers[0].name: is missing"},
 		{minimal + "providers:\n  - {name: x, type: nothing}", `g.yaml:3:21: providers[0].type: "nothing" is no provider type`},

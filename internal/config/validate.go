@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/expression"
+	"github.com/gatelodge/gatelodge/internal/tokenstore"
 	"github.com/gatelodge/gatelodge/providers"
 )
 
@@ -202,10 +203,8 @@ func validateTokens(c *Config, d *decoder) {
 	}
 	if file, ok := strings.CutPrefix(t.Store, "sqlite:"); ok && file != "" {
 		t.Store = "sqlite:" + d.path(file)
-	} else if u, err := url.Parse(t.Store); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		d.faultAt("api_tokens.store", "is to be sqlite:FILE or postgres://USER@HOST/DATABASE")
-	} else if _, secret := u.User.Password(); secret {
-		d.warn("api_tokens.store", "the password stands in the file in clear; PGPASSWORD or a passfile keep it out")
+	} else if problem := tokenstore.SettingFault(t.Store); problem != "" {
+		d.faultAt("api_tokens.store", "%s", problem)
 	}
 	t.Header = strings.ToLower(t.Header)
 	if !headerName(t.Header) || slices.Contains(reservedHeaders, t.Header) {
@@ -227,6 +226,9 @@ func validateRules(c *Config, d *decoder) {
 	}
 	if c.APITokens != nil {
 		known = append(known, authz.APITokens)
+		if c.APITokens.Htpasswd != "" {
+			known = append(known, providers.StaticUsers)
+		}
 	}
 	open := len(c.Rules) > 0 && slices.ContainsFunc(c.Rules, func(r authz.Rule) bool { return r.Access == authz.Public || r.Access == authz.DenyAll })
 	if len(known) == 0 && c.Enabled && !open {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"time"
 
@@ -32,7 +33,8 @@ type roster struct {
 func (r *roster) next(c *config.Config) (*roster, error) {
 	n := &roster{env: r.env}
 	for _, settings := range c.Providers {
-		err := n.take(r, settings.Name, settings, settings.Cache.TTL, func() (providers.Provider, error) {
+		trusted := contentOf(settings.CAFile)
+		err := n.take(r, settings.Name, [2]any{settings, trusted}, settings.Cache.TTL, func() (providers.Provider, error) {
 			return providers.New(settings, r.env)
 		})
 		if err != nil {
@@ -40,7 +42,21 @@ func (r *roster) next(c *config.Config) (*roster, error) {
 			return nil, err
 		}
 	}
+	if err := n.takeTokens(r, c.APITokens); err != nil {
+		n.retire(r)
+		return nil, err
+	}
 	return n, nil
+}
+
+// contentOf returns what a file holds: a change of it is one of the settings
+// that name it. What cannot be read is told when the provider is made.
+func contentOf(path string) string {
+	if path == "" {
+		return ""
+	}
+	text, _ := os.ReadFile(path)
+	return string(text)
 }
 
 // take puts a provider on the roster: the one of old that has the same name

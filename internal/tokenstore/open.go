@@ -14,7 +14,7 @@ import (
 // ~/.pgpass) or none. SQLite is opened at once; PostgreSQL when it is first
 // asked for something.
 func Open(ctx context.Context, store string, password authz.Secret) (Store, error) {
-	if problem := storeFault(store); problem != "" {
+	if problem := SettingFault(store); problem != "" {
 		return nil, fmt.Errorf("opening the token store: %s", problem)
 	}
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
@@ -23,8 +23,9 @@ func Open(ctx context.Context, store string, password authz.Secret) (Store, erro
 	return openPostgres(ctx, store, password)
 }
 
-// storeFault says what is wrong with the setting, without repeating it, or "".
-func storeFault(store string) string {
+// SettingFault says what is wrong with the setting of a store, without repeating
+// it, or "".
+func SettingFault(store string) string {
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
 		if path == "" || strings.HasPrefix(path, ":") {
 			return "name a file: sqlite:gatelodge.db"

@@ -84,6 +84,9 @@ func (f Filter) where() (clause string, args []any) {
 	if !f.LiveAt.IsZero() {
 		and("revoked = 0 AND (expires = 0 OR expires > ?)", f.LiveAt.Unix())
 	}
+	if f.Unrevoked {
+		and("revoked = 0")
+	}
 	if !f.OlderThan.IsZero() {
 		and("created < ? AND rotated < ?", f.OlderThan.Unix(), f.OlderThan.Unix())
 	}

@@ -140,7 +140,7 @@ func TestStoreSetting(t *testing.T) {
 		"postgres://u@h/db?password=hunter": "holds a password",
 		"postgres://u:hunter2@h:x/db":       "write sqlite:",
 	} {
-		got := storeFault(setting)
+		got := SettingFault(setting)
 		if (got == "") != (want == "") || !strings.HasPrefix(got, want) || strings.Contains(got, "hunter") {
 			t.Errorf("%q: %q, want %q", setting, got, want)
 		}

@@ -63,6 +63,7 @@ type Filter struct {
 	Owner       string
 	Hash        *Hash     // of the present secret or the one before
 	LiveAt      time.Time // neither revoked nor expired then
+	Unrevoked   bool      // not revoked, expired or not
 	OlderThan   time.Time // the present secret was made before then
 	UnusedSince time.Time // made before then, and not used since
 

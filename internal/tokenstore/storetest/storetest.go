@@ -200,6 +200,7 @@ func testFilters(t *testing.T, s tokenstore.Store, _ func() tokenstore.Store) {
 		{tokenstore.Filter{Hash: &alice.Previous}, "alice-1"},
 		{tokenstore.Filter{Hash: &unknown}, ""},
 		{tokenstore.Filter{LiveAt: epoch}, "alice-1 carol-4"},
+		{tokenstore.Filter{Unrevoked: true}, "alice-1 bob-3 carol-4"},
 		{tokenstore.Filter{LiveAt: epoch.Add(-time.Second)}, "alice-1 bob-3 carol-4"},
 		{tokenstore.Filter{OlderThan: epoch.Add(3 * time.Hour)}, "alice-1 bob-2"},
 		{tokenstore.Filter{OlderThan: epoch.Add(3*time.Hour + 30*time.Second)}, "alice-1 bob-2"},
