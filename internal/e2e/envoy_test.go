@@ -25,22 +25,35 @@ var variants = []variant{
 // failed. Gatelodge answers every call, so no caller must ever see it.
 const notAsked = 507
 
-// bootstrap returns an Envoy configuration with one listener a variant.
-func bootstrap(authz, upstream string) string {
+// bootstrap returns an Envoy configuration with one listener a variant, in
+// front of an upstream, with one or more authorization servers to ask.
+func bootstrap(upstream string, authz ...string) string {
 	var b strings.Builder
 	b.WriteString("static_resources:\n  listeners:\n")
 	for _, v := range variants {
 		b.WriteString(listener(v))
 	}
 	b.WriteString("  clusters:\n")
-	b.WriteString(cluster("upstream", upstream, ""))
-	b.WriteString(cluster("gatelodge", authz, `
+	b.WriteString(cluster("upstream", []string{upstream}, ""))
+	more := speaksHTTP2
+	if len(authz) > 1 {
+		more += healthCheck
+	}
+	b.WriteString(cluster("gatelodge", authz, more))
+	return b.String()
+}
+
+// speaksHTTP2 and healthCheck are settings of a cluster.
+const (
+	speaksHTTP2 = `
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}`))
-	return b.String()
-}
+        explicit_http_config: {http2_protocol_options: {}}`
+	healthCheck = `
+    health_checks:
+    - {timeout: 1s, interval: 0.2s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {}}`
+)
 
 func listener(v variant) string {
 	normalize := ""
@@ -58,7 +71,8 @@ func listener(v variant) string {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: %[1]s
-          codec_type: AUTO%s
+          codec_type: AUTO
+          delayed_close_timeout: 0.01s%s
           upgrade_configs: [{upgrade_type: websocket}]
           http_protocol_options: {accept_http_10: true, allow_absolute_url: true}
           max_request_headers_kb: 256
@@ -83,13 +97,17 @@ func listener(v variant) string {
 `, v.name, normalize, notAsked, v.raw)
 }
 
-func cluster(name, address, more string) string {
-	host, port, _ := net.SplitHostPort(address)
+func cluster(name string, addresses []string, more string) string {
+	var endpoints []string
+	for _, a := range addresses {
+		host, port, _ := net.SplitHostPort(a)
+		endpoints = append(endpoints, fmt.Sprintf("{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}", host, port))
+	}
 	return fmt.Sprintf(`  - name: %s
     type: STATIC
     connect_timeout: 2s
     load_assignment:
       cluster_name: %[1]s
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}]}]%s
-`, name, host, port, more)
+      endpoints: [{lb_endpoints: [%s]}]%s
+`, name, strings.Join(endpoints, ", "), more)
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/gatelodge/gatelodge/internal/realtest"
 )
 
-// front is an Envoy with an upstream behind it, asking an authorization server.
+// front is an Envoy with an upstream behind it, asking authorization servers.
 type front struct {
 	envoy    *realtest.EnvoyProcess
 	upstream *upstream
 }
 
-func newFront(t testing.TB, authz string) *front {
+func newFront(t testing.TB, authz ...string) *front {
 	t.Helper()
 	u := newUpstream(t)
-	return &front{envoy: realtest.Envoy(t, bootstrap(authz, u.address)), upstream: u}
+	return &front{envoy: realtest.Envoy(t, bootstrap(u.address, authz...)), upstream: u}
 }
 
 var caseNumber atomic.Int64
@@ -39,7 +39,7 @@ func (f *front) send(t testing.TB, p protocol, v variant, q request) (reply, *re
 	q.headers = append([]field{{caseHeader, name}}, q.headers...)
 	r, err := p.send(f.envoy.Address(v.name), q)
 	if err != nil {
-		t.Fatalf("sending the request: %v", err)
+		t.Errorf("sending the request: %v", err)
 	}
 	return r, f.upstream.take(name)
 }

@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A credentialCase is one way to present a credential. user is who gets in;
+// nobody when it is empty, and then status, if given, is the only answer.
+type credentialCase struct {
+	name    string
+	target  string
+	headers []field
+	user    string
+	status  int
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for _, c := range append(l.presentations(t), l.tokens(t)...) {
+		t.Run(c.name, func(t *testing.T) {
+			everyWay(t, func(t *testing.T, p protocol, v variant) {
+				q := request{target: c.target, headers: c.headers}
+				if q.target == "" {
+					q.target = "/issues/1"
+				}
+				r, seen := l.send(t, p, v, q)
+				switch {
+				case c.user != "":
+					passes(t, q, r, seen, c.user)
+				case c.status != 0:
+					refused(t, q, r, seen, c.status)
+				default:
+					refused(t, q, r, seen, 0, 400, 401)
+				}
+			})
+		})
+	}
+}
+
+// presentations are about where and how a credential is presented.
+func (l *lab) presentations(t *testing.T) []credentialCase {
+	good, other, key := l.issuer.token("alice"), l.issuer.token("bob"), l.apiToken(t, "carol")
+	auth := func(value string) []field { return []field{{"authorization", value}} }
+	basic := func(text string) []field { return auth("Basic " + base64.StdEncoding.EncodeToString([]byte(text))) }
+	list := []credentialCase{
+		{name: "none", status: 401},
+		{name: "empty", headers: auth(""), status: 401},
+		{name: "scheme alone", headers: auth("Bearer"), status: 401},
+		{name: "scheme and space", headers: auth("Bearer "), status: 401},
+		{name: "scheme and tab", headers: auth("Bearer\t"), status: 401},
+		{name: "good", headers: auth("Bearer " + good), user: "alice"},
+		{name: "lower-case scheme", headers: auth("bearer " + good), user: "alice"},
+		{name: "upper-case scheme", headers: auth("BEARER " + good), user: "alice"},
+		{name: "white space around", headers: auth(" Bearer " + good + "  "), user: "alice"},
+		{name: "two spaces", headers: auth("Bearer  " + good), user: "alice"}, // 1*SP, RFC 9110 §11.4
+		{name: "tab for the space", headers: auth("Bearer\t" + good)},
+		{name: "text after the token", headers: auth("Bearer " + good + " x")},
+		{name: "text before the scheme", headers: auth("x Bearer " + good)},
+		{name: "no space", headers: auth("Bearer" + good)},
+		{name: "quoted", headers: auth(`Bearer "` + good + `"`)},
+		{name: "key API token", headers: []field{{"x-api-key", key}}, user: "carol"},
+
+		{name: "two in one line", headers: auth("Bearer " + good + ",Bearer " + good)},
+		{name: "two in one line, spaced", headers: auth("Bearer " + good + ", Bearer " + other)},
+		{name: "bearer and basic in one line", headers: auth("Bearer " + good + ", Basic eDp5")},
+		{name: "two lines, equal", headers: append(auth("Bearer "+good), auth("Bearer "+good)...)},
+		{name: "two lines, first bad", headers: append(auth("Bearer x"), auth("Bearer "+good)...)},
+		{name: "two lines, second bad", headers: append(auth("Bearer "+good), auth("Bearer x")...)},
+		{name: "two lines, basic twice", headers: append(basic("a:b"), basic("a:b")...)},
+		{name: "key twice, equal", headers: []field{{"x-api-key", key}, {"x-api-key", key}}},
+		{name: "key twice, first bad", headers: []field{{"x-api-key", "x"}, {"x-api-key", key}}},
+		{name: "key twice, second bad", headers: []field{{"x-api-key", key}, {"x-api-key", "x"}}},
+		{name: "key and bearer, both good", headers: []field{{"x-api-key", key}, bearer(good)}},
+		{name: "key bad, bearer good", headers: []field{{"x-api-key", "x"}, bearer(good)}},
+		{name: "key good, bearer bad", headers: []field{{"x-api-key", key}, bearer("x")}},
+
+		{name: "in the query", target: "/issues/1?access_token=" + good, status: 401},
+		{name: "key in the query", target: "/issues/1?x-api-key=" + key + "&api_key=" + key, status: 401},
+		{name: "in a cookie", headers: []field{{"cookie", "access_token=" + good + "; x-api-key=" + key}}, status: 401},
+		{name: "stripped on the way", headers: []field{bearer(good), {"connection", "authorization"}}},
+		{name: "space before the colon", headers: []field{{"authorization ", "Bearer " + good}}},
+	}
+	for _, name := range []string{
+		"proxy-authorization", "x-forwarded-access-token", "x-forwarded-authorization",
+		"authorization_", "x-authorization", "x_api_key", "x-auth-token", "x-original-authorization",
+	} {
+		list = append(list, credentialCase{name: "other header " + name, headers: []field{{name, "Bearer " + good}}, status: 401})
+	}
+	for _, scheme := range []string{"Negotiate", "NTLM", "Digest", "Token", "JWT", "MAC", "Signature", "OAuth", "AWS4-HMAC-SHA256", "Bearer:"} {
+		list = append(list, credentialCase{name: "scheme " + scheme, headers: auth(scheme + " " + good)})
+	}
+	for name, text := range map[string]string{
+		"no colon": "alice", "empty user": ":x", "empty password": "alice:", "both empty": ":", "colons": "alice:a:b:c",
+		"NUL": "al\x00ice:x", "line break": "alice\r\n:x", "not UTF-8": "\xff\xfe:x", "long": "alice:" + strings.Repeat("p", 8<<10),
+		"token as user": good + ":", "token as password": "alice:" + good, "key of another": "alice:" + key,
+	} {
+		list = append(list, credentialCase{name: "basic " + name, headers: basic(text)})
+	}
+	for name, value := range map[string]string{"not base64": "Basic %%%", "url-safe": "Basic 8J-YgDp4", "unpadded": "Basic YTpiYw", "two values": "Basic YTpi YTpi"} {
+		list = append(list, credentialCase{name: "basic " + name, headers: auth(value)})
+	}
+	return list
+}
+
+// tokens are about the token itself.
+func (l *lab) tokens(t *testing.T) []credentialCase {
+	i, foreign := l.issuer, newIssuer(t)
+	good, now := i.claims("alice"), time.Now().Unix()
+	token := i.token("alice")
+	head, rest, _ := strings.Cut(token, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	set := func(more claims) string { return i.sign(good.with(more)) }
+	list := []credentialCase{
+		{name: "second provider on its rule", target: "/second/1", headers: []field{bearer(l.second.token("dave"))}, user: "dave"},
+		{name: "first provider on the second's rule", target: "/second/1", headers: []field{bearer(token)}, status: 401},
+		{name: "audience in a list", headers: []field{bearer(set(claims{"aud": []string{"x", audience}}))}, user: "alice"},
+		{name: "group present", target: "/ops/1", headers: []field{bearer(token)}, user: "alice"},
+		{name: "group absent", target: "/ops/1", headers: []field{bearer(set(claims{"groups": []string{"eng"}}))}, status: 403},
+		{name: "rule for nobody", target: "/nobody/1", headers: []field{bearer(token)}, status: 403},
+		{name: "optional, bad token", target: "/optional/1", headers: []field{bearer(token[:len(token)-2])}, status: 401},
+	}
+	for name, bad := range map[string]string{
+		"expired":                    set(claims{"exp": now - 3600}),
+		"without expiry":             set(claims{"exp": nil}),
+		"expiry as text":             set(claims{"exp": "99999999999"}),
+		"not yet valid":              set(claims{"nbf": now + 3600}),
+		"from the future":            set(claims{"iat": now + 3600}),
+		"other audience":             set(claims{"aud": "https://other.example.test"}),
+		"no audience":                set(claims{"aud": nil}),
+		"audience as a prefix":       set(claims{"aud": audience + "/"}),
+		"other issuer's name":        set(claims{"iss": foreign.url}),
+		"no issuer":                  set(claims{"iss": nil}),
+		"issuer with a slash":        set(claims{"iss": i.url + "/"}),
+		"foreign":                    foreign.token("alice"),
+		"foreign, our issuer's name": foreign.sign(good),
+		"forged with another key":    i.signWith(newKey(t), claims{}, good),
+		"unknown key":                i.signWith(newKey(t), claims{"kid": "nobody-knows"}, good),
+		"embedded key":               l.embedded(t, good),
+		"key by URL":                 i.signWith(foreign.signingKey(), claims{"jku": foreign.url + "/keys", "kid": keyID(&foreign.signingKey().PublicKey)}, good),
+		"algorithm none":             encodeJSON(claims{"alg": "none"}) + "." + payload + ".",
+		"algorithm none, signed":     encodeJSON(claims{"alg": "none"}) + "." + payload + "." + signature,
+		"public key as secret":       i.hmacWithPublicKey(good),
+		"unknown critical header":    i.signWith(i.signingKey(), claims{"crit": []string{"x"}, "x": 1}, good),
+		"ID token":                   set(claims{"typ": "ID", "aud": "web"}),
+		"type of a logout token":     i.signWith(i.signingKey(), claims{"typ": "logout+jwt"}, good),
+		"bound to a key":             set(claims{"cnf": claims{"jkt": encode(make([]byte, 32))}}),
+		"payload exchanged":          head + "." + encodeJSON(good.with(claims{"preferred_username": "admin"})) + "." + signature,
+		"signature cut":              token[:len(token)-1],
+		"signature longer":           token + "A",
+		"without signature":          head + "." + payload + ".",
+		"two parts":                  head + "." + payload,
+		"four parts":                 token + ".x",
+		"only dots":                  strings.Repeat(".", 5000),
+		"in lower case":              strings.ToLower(token),
+		"random":                     rand.Text(),
+		"too long":                   i.sign(good.with(claims{"pad": strings.Repeat("x", 64<<10)})),
+		"no user":                    set(claims{"preferred_username": nil, "sub": nil}),
+	} {
+		list = append(list, credentialCase{name: "token " + name, headers: []field{bearer(bad)}})
+	}
+	return list
+}
+
+func (l *lab) embedded(t *testing.T, c claims) string {
+	key := newKey(t)
+	return l.issuer.signWith(key, claims{"jwk": jwk(&key.PublicKey)}, c)
+}

@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// targets are request targets that a proxy, a policy and an upstream have been
+// seen to read differently. /public is public, everything else is not.
+var targets = strings.Fields(`
+/admin //admin /./admin /a/../admin /public/../admin /public/..%2fadmin /public/..%2Fadmin /public/%2e%2e/admin /public/%2E%2E/admin
+/public/%252e%252e/admin /public/..;/admin /public/.;/../admin /public;/../admin /public/;/../../admin /admin;jsessionid=1 /admin/ /admin/. /ADMIN
+/%61dmin /admin%2F /admin%5C.. /\admin /public\..\admin /public/..\admin /public%5c..%5cadmin /admin%00 /public%00/../admin /admin%3F /admin%23
+/admin? /admin?/public /admin?x=/public/ /public?/../admin //public/../admin /public%2f..%2fadmin /publicx /public%20 /public%09 /PUBLIC /Public
+/public. /public../admin /public/.../admin /public/%c0%ae%c0%ae/admin /public/%e0%80%ae%e0%80%ae/admin /public/%u002e%u002e/admin /public/%ff
+/public/..%252fadmin /public/..%c0%afadmin /public/..%ef%bc%8fadmin /public/%2e%2e%2fadmin /public/%2e./admin /public/.%2e/admin /public//../admin
+/public/..//admin /public/../../admin /public/x/../../admin /..//public /../public /.public /;/public /%2fpublic %2fpublic /public%2F /public/%2F
+//evil.example.test/public ///public /http://api.example.test/public /public@evil /public:80 /public/%
+/public/%4 /public/%zz /public/%%32%65 /public/%25%32%65%25%32%65/admin /public&x /public=/ /public,/admin /public!/../admin
+/public/..%00/admin /public/..%0d%0a/admin /public/%0d%0ax-forwarded-user:admin /public%3f/../admin /public%23/../admin /public;x=/../admin /public;%2f..%2fadmin
+/nobody/../public /nobody/%2e%2e/public /public/../nobody /public/..%2fnobody /second/../public /ops/..;/public
+/api/v1/../../public /x/public /x?/public /x%3f/public /x;/public /x/..;/public
+/public/%2e%2e%5cadmin /public/..%5cadmin /public/~/../admin /public/%7e/ /public/+ /%70ublic /%70ublic/../admin /p%75blic/x public admin
+`)
+
+// methods are the kinds of request that each target is sent with.
+var methods = map[string]request{
+	"GET": {}, "HEAD": {method: "HEAD"}, "OPTIONS": {method: "OPTIONS"}, "TRACE": {method: "TRACE"}, "CONNECT": {method: "CONNECT"},
+	"POST": {method: "POST", body: "{}"},
+	"preflight": {method: "OPTIONS", headers: []field{
+		{"origin", "https://evil.example.test"}, {"access-control-request-method", "GET"},
+	}},
+	"websocket": {headers: []field{
+		{"connection", "Upgrade"}, {"upgrade", "websocket"}, {"sec-websocket-version", "13"}, {"sec-websocket-key", "MDEyMzQ1Njc4OWFiY2RlZg=="},
+	}},
+	"h2c":  {headers: []field{{"connection", "Upgrade, HTTP2-Settings"}, {"upgrade", "h2c"}, {"http2-settings", "AAMAAABkAAQAAP__"}}},
+	"gRPC": {method: "POST", headers: []field{{"content-type", "application/grpc"}, {"te", "trailers"}}, body: "\x00\x00\x00\x00\x00"},
+	"forged original path": {headers: []field{
+		{"x-envoy-original-path", "/public"}, {"x-original-url", "/public"}, {"x-rewrite-url", "/public"}, {"x-forwarded-uri", "/public"},
+		{"x-forwarded-prefix", "/public"}, {"x-forwarded-host", "open.example.test"}, {"x-http-method-override", "OPTIONS"},
+	}},
+}
+
+// TestPaths sends every target with every method, with and without a
+// credential. What reaches the upstream without one must be public however the
+// upstream reads it; what reaches it with one carries the user.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	token := l.issuer.token("alice")
+	for name, method := range methods {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			public, alice := 0, 0
+			everyWay(t, func(t *testing.T, p protocol, v variant) {
+				for _, target := range targets {
+					q := method
+					q.target = target
+					r, seen := l.send(t, p, v, q)
+					checkAnonymous(t, q, r, seen)
+					if seen != nil {
+						public++
+					}
+					q.headers = append([]field{bearer(token)}, q.headers...)
+					r, seen = l.send(t, p, v, q)
+					checkAlice(t, q, r, seen)
+					if seen != nil {
+						alice++
+					}
+				}
+			})
+			t.Logf("reached the upstream: %d without a credential, %d with one", public, alice)
+			if name != "CONNECT" && (public == 0 || alice < 100) {
+				t.Error("too little got through for this test to say anything")
+			}
+		})
+	}
+}
+
+// checkAnonymous checks a request without a credential.
+func checkAnonymous(t *testing.T, q request, r reply, seen *received) {
+	t.Helper()
+	if seen != nil && !surelyPublic(seen.target) {
+		t.Errorf("%s: reached the upstream as %q without a credential", brief(q), seen.target)
+	}
+	if seen != nil && len(seen.values("x-forwarded-user")) > 0 {
+		t.Errorf("%s: upstream was told a user though nobody was proven", brief(q))
+	}
+	checkStatus(t, q, r, seen)
+}
+
+// checkAlice checks a request with a good token: it may be refused for its
+// path, or be public, but it never reaches the upstream as anybody else.
+func checkAlice(t *testing.T, q request, r reply, seen *received) {
+	t.Helper()
+	if seen != nil {
+		got := seen.values("x-forwarded-user")
+		if public := len(got) == 0 && surelyPublic(seen.target); !public && (len(got) != 1 || got[0] != "alice") {
+			t.Errorf("%s: reached the upstream as %q with the users %q", brief(q), seen.target, got)
+		}
+		for _, rule := range []string{"nobody", "second"} {
+			if path, _, _ := strings.Cut(seen.target, "?"); strings.HasPrefix(path, "/"+rule+"/") || path == "/"+rule {
+				t.Errorf("%s: passed the rule for /%s", brief(q), rule)
+			}
+		}
+	}
+	checkStatus(t, q, r, seen)
+}
+
+// checkStatus checks that what did not pass was answered, and by a decision:
+// a failed call or an inner error is not one.
+func checkStatus(t *testing.T, q request, r reply, seen *received) {
+	t.Helper()
+	switch {
+	case seen != nil:
+	case r.status == 200 && r.header.Get("grpc-status") != "" && r.header.Get("grpc-status") != "0":
+		// How Envoy tells a gRPC client of a denial.
+	case r.status == 200:
+		t.Errorf("%s: answered 200 without reaching the upstream", brief(q))
+	case r.status >= 500:
+		t.Errorf("%s: status %d %s", brief(q), r.status, r.body)
+	}
+}
+
+// surelyPublic reports whether every upstream takes a target for /public or
+// something below it. It is written apart from the code under test: the path
+// is decoded by net/url, and whatever has two readings is not public.
+func surelyPublic(target string) bool {
+	if rest, ok := strings.CutPrefix(target, "http://"); ok { // absolute form
+		_, path, _ := strings.Cut(rest, "/")
+		target = "/" + path
+	}
+	path, _, _ := strings.Cut(target, "?")
+	if strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\;#") {
+		return false
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil || strings.ContainsAny(decoded, "\\;#?%\x00") || strings.Count(decoded, "/") != strings.Count(path, "/") {
+		return false
+	}
+	for segment := range strings.SplitSeq(decoded, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return decoded == "/public" || strings.HasPrefix(decoded, "/public/")
+}
