@@ -52,7 +52,7 @@ const (
         explicit_http_config: {http2_protocol_options: {}}`
 	healthCheck = `
     health_checks:
-    - {timeout: 1s, interval: 0.2s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {}}`
+    - {timeout: 1s, interval: 0.2s, no_traffic_interval: 0.2s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {}}`
 )
 
 func listener(v variant) string {
