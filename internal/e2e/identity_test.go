@@ -33,12 +33,13 @@ func spoofs() map[string]request {
 	for _, header := range identityHeaders {
 		words := strings.Split(header, "-")
 		for i := range 1 << (len(words) - 1) {
-			name := words[0]
+			var name strings.Builder
+			name.WriteString(words[0])
 			for n, w := range words[1:] {
-				name += string("-_"[i>>n&1]) + w
+				name.WriteString(string("-_"[i>>n&1]) + w)
 			}
-			spelling := request{headers: []field{{name, "admin"}}}
-			all["spelled "+name] = spelling
+			spelling := request{headers: []field{{name.String(), "admin"}}}
+			all["spelled "+name.String()] = spelling
 			every.headers = append(every.headers, spelling.headers...)
 		}
 	}

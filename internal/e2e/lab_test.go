@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 )
 
 // labConfig is the configuration that most tests run under: one rule of each
@@ -39,15 +40,20 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
-// apiToken makes an API token of a user.
+// apiToken makes an API token of a user, beside the server that runs: it must
+// be good there within a second.
 func (l *lab) apiToken(t testing.TB, user string) string {
-
 	t.Helper()
 	out := l.gatelodge.run(t, "token", "create", "--user", user, "--name", "e2e", "--json")
 	var made struct{ Token string }
 	if err := json.Unmarshal(out, &made); err != nil || made.Token == "" {
 		t.Fatalf("token create printed %s: %v", out, err)
 	}
+	q := request{target: "/issues", headers: []field{{"x-api-key", made.Token}}}
+	eventually(t, time.Second, "the server knows the new token", func() bool {
+		r, _ := l.send(t, protocols[0], variants[0], q)
+		return r.status == 200
+	})
 	return made.Token
 }
 

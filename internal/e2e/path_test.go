@@ -37,8 +37,13 @@ var methods = map[string]request{
 	"h2c":  {headers: []field{{"connection", "Upgrade, HTTP2-Settings"}, {"upgrade", "h2c"}, {"http2-settings", "AAMAAABkAAQAAP__"}}},
 	"gRPC": {method: "POST", headers: []field{{"content-type", "application/grpc"}, {"te", "trailers"}}, body: "\x00\x00\x00\x00\x00"},
 	"forged original path": {headers: []field{
-		{"x-envoy-original-path", "/public"}, {"x-original-url", "/public"}, {"x-rewrite-url", "/public"}, {"x-forwarded-uri", "/public"},
-		{"x-forwarded-prefix", "/public"}, {"x-forwarded-host", "open.example.test"}, {"x-http-method-override", "OPTIONS"},
+		{"x-envoy-original-path", "/public"},
+		{"x-original-url", "/public"},
+		{"x-rewrite-url", "/public"},
+		{"x-forwarded-uri", "/public"},
+		{"x-forwarded-prefix", "/public"},
+		{"x-forwarded-host", "open.example.test"},
+		{"x-http-method-override", "OPTIONS"},
 	}},
 }
 
