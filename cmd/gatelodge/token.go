@@ -177,6 +177,7 @@ func newTokenList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list --config FILE",
 		Short:   "List tokens",
+		Long:    "List shows tokens with their state and when each was last used, never their text.",
 		Example: `  gatelodge token list --config gatelodge.yaml --status active --unused 90d`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -240,6 +241,7 @@ func newTokenShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show --config FILE ID",
 		Short:   "Show one token with its history",
+		Long:    "Show tells all that is known of one token: its limits, its last use, and who changed it when.",
 		Example: `  gatelodge token show --config gatelodge.yaml rvrnwzzowfa7zsxk`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
