@@ -7,10 +7,14 @@ demo:  ## the whole picture on loopback: Envoy, an identity provider, a sample A
 test:  ## all tests, against the real parts
 	@go run ./internal/dev test
 
+bench: ## what a check costs, beside a server that says yes to everything
+	@go run ./internal/dev setup envoy
+	@go run ./internal/bench
+
 build: ## the binary
 	go build -trimpath -o gatelodge ./cmd/gatelodge
 
 clean: ## removes what the commands above made
 	rm -rf .tools gatelodge
 
-.PHONY: demo test build clean
+.PHONY: demo test bench build clean

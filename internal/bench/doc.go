@@ -1,0 +1,23 @@
+// Command bench measures what a check costs. In one run, alternating, it puts
+// Gatelodge beside a server that says yes to everything (the no-op): the ratio
+// of the two is what the project's speed is judged by, because it moves far
+// less from machine to machine than microseconds do.
+//
+//	main.go      what is measured, in order
+//	workload.go  the kinds of requests
+//	token.go     the tokens in them, and the keys behind the tokens
+//	capture.go   a CheckRequest of the real Envoy, to be sent again and again
+//	gatelodge.go the real server, with everything switched on
+//	noop.go      the server that says yes
+//	client.go    sends checks over HTTP/2 and judges every answer
+//	measure.go   rounds, medians, ratios
+//	envoy.go     the real Envoy
+//	process.go   programs: start, stop, CPU, memory
+//	report.go    tables
+//
+// CPU is what the kernel accounts to the process under test; the sender's own
+// is not in it. An answer that is not the right one ends the run: a wrong
+// server is not timed.
+//
+// It runs on Linux.
+package main

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// build makes the binary that is measured, from the tree as it is.
+func build(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "gatelodge")
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "github.com/gatelodge/gatelodge/cmd/gatelodge").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building gatelodge: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// configuration is a Gatelodge with everything switched on: two providers to
+// choose from, rules in front of the one that matches, every identity header,
+// a record of decisions with a sample of the allowed.
+func (l *lab) configuration(w *workload) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
+limits: {drain_delay: 0s}
+headers: {user: %s, email: x-forwarded-email, groups: x-forwarded-groups, provider: x-forwarded-provider, subject: x-forwarded-subject}
+log: {audit: {file: %q, allow_sample: 0.01}}
+providers:
+  - {name: partner, type: oidc, issuer: "https://partner.bench.example", audiences: [api], endpoints: {jwks: %q}}
+  - {name: staff, type: oidc, issuer: %q, audiences: [api], groups: [groups], endpoints: {jwks: %q}}
+rules:
+`, userHeader, filepath.Join(l.dir, "audit.log"), l.issuer.keys, issuerName, l.issuer.keys)
+	for n := range w.rules {
+		fmt.Fprintf(&b, "  - {name: space-%d, match: {paths: [/spaces/%d/**], methods: [GET, POST]}, allow: {groups: [space-%d]}}\n", n, n, n)
+	}
+	b.WriteString("  - {name: content, match: {paths: [/rest/api/**], methods: [GET]}, providers: [staff, partner], allow: {groups: [wiki-users], scopes: [read]}}\n")
+	return b.String()
+}
+
+var servingLine = regexp.MustCompile(`"msg":"serving","grpc":"([^"]+)","admin":"([^"]+)"`)
+
+// server is a program under test and where it listens.
+type server struct {
+	*process
+	address string
+	admin   string
+	judge   judge
+}
+
+// startGatelodge starts the real server and returns once its providers' keys
+// are there.
+func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) {
+	file := filepath.Join(l.dir, "gatelodge.yaml")
+	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := launch(ctx, l.dir, "gatelodge", l.binary, "serve", "--config", file)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{process: p, judge: judgeGatelodge}
+	err = p.await(func() bool {
+		m := servingLine.FindSubmatch(p.printed())
+		if m == nil {
+			return false
+		}
+		s.address, s.admin = string(m[1]), string(m[2])
+		client := http.Client{Timeout: time.Second}
+		resp, err := client.Get("http://" + s.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// startNoop starts the server that says yes, as a process of its own.
+func (l *lab) startNoop(ctx context.Context) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p, err := launch(ctx, l.dir, "noop", self, "noop", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{process: p, judge: judgeNoop}
+	err = p.await(func() bool {
+		s.address = strings.TrimSpace(string(p.printed()))
+		return s.address != ""
+	})
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	return s, nil
+}

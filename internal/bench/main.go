@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "noop" {
+		exit(serveNoop(os.Args[2]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(run(ctx, os.Args[1:], os.Stdout))
+}
+
+func exit(err error) {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// options are what the command line says.
+type options struct {
+	rounds int    // of which the median counts
+	checks int    // in a round
+	tokens int    // of the workload with many
+	only   string // part of the names of the workloads to run
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{tokens: 10_000}
+	quick := false
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.IntVar(&o.rounds, "rounds", 5, "rounds; the median counts")
+	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
+	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
+	f.BoolVar(&quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 || o.rounds < 1 || o.checks < 1 {
+		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD]")
+	}
+	if quick {
+		o.rounds, o.checks, o.tokens = 1, 300, 50
+	}
+	return o, nil
+}
+
+// lab is what all measurements share.
+type lab struct {
+	options *options
+	dir     string // for configurations and logs
+	binary  string // gatelodge, as the tree makes it
+	issuer  *issuer
+	bearer  captured // a check with a token
+	silent  captured // … and one without
+}
+
+// run measures and prints.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	l := &lab{options: o}
+	if l.dir, err = os.MkdirTemp("", "gatelodge-bench-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(l.dir) }()
+	if l.binary, err = build(ctx, l.dir); err != nil {
+		return err
+	}
+	if l.issuer, err = newIssuer(manyTokens); err != nil {
+		return err
+	}
+	defer l.issuer.close()
+	if err := l.capture(ctx); err != nil {
+		return err
+	}
+	var compared []*comparison
+	for i := range workloads {
+		w := &workloads[i]
+		if !strings.Contains(w.name, o.only) {
+			continue
+		}
+		_, _ = fmt.Fprintf(os.Stderr, "bench: %s: %s\n", w.name, w.about)
+		c, err := l.direct(ctx, w)
+		if err != nil {
+			return err
+		}
+		compared = append(compared, c)
+	}
+	_, err = fmt.Fprint(out, directTable(compared))
+	return err
+}
+
+// capture has the real Envoy write the checks that are sent later.
+func (l *lab) capture(ctx context.Context) error {
+	r, err := newRecorder()
+	if err != nil {
+		return err
+	}
+	defer r.stop()
+	p, err := startEnvoy(ctx, l.dir, l.issuer.keySet(), []front{{Name: "capture", Authz: r.address}})
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	l.issuer.sign([]int{0})
+	if l.bearer, err = r.capture(ctx, p.address["capture"], l.issuer.tokens[0]); err != nil {
+		return err
+	}
+	l.silent, err = r.capture(ctx, p.address["capture"], "")
+	return err
+}

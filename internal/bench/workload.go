@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// workload is a kind of traffic.
+type workload struct {
+	name  string
+	about string // how it is told in the report
+	rules int    // rules of the configuration in front of the one that matches
+
+	// warm and draw return credentials by number: warm what is sent before the
+	// clock runs, draw those of one round.
+	warm func(o *options) []int
+	draw func(o *options, random *rand.Rand) []int
+
+	forge  bool // the signature of each is wrong, and new
+	silent bool // there is no credential
+}
+
+// request is one check to be sent.
+type request struct {
+	credential string
+	user       string // who it speaks for; "": it must be denied
+}
+
+// manyTokens is how many different tokens the largest workload draws from.
+const manyTokens = 200_000
+
+var workloads = []workload{
+	{name: "hot token", about: "one token, again and again", rules: 20, warm: one, draw: same},
+	{
+		name: "10,000 tokens", about: "each as likely as the others", rules: 20,
+		warm: func(o *options) []int { return sequence(o.tokens) },
+		draw: func(o *options, random *rand.Rand) []int {
+			return fill(o.checks, func() int { return random.IntN(o.tokens) })
+		},
+	},
+	{
+		name: "200,000 tokens", about: "drawn by Zipf's law, s = 1.1: some are new each time", rules: 20,
+		warm: func(o *options) []int { return zipf(2*o.checks, rand.New(rand.NewPCG(1, 1))) },
+		draw: func(o *options, random *rand.Rand) []int { return zipf(o.checks, random) },
+	},
+	{name: "bad signatures", about: "each new, and found wrong only by computing it", rules: 20, warm: one, draw: same, forge: true},
+	{name: "no token", about: "refused with 401", rules: 20, warm: one, draw: same, silent: true},
+	{name: "1,000 rules", about: "one token; the rule that matches is the last", rules: 999, warm: one, draw: same},
+}
+
+func one(o *options) []int { return make([]int, o.checks) }
+
+func same(o *options, _ *rand.Rand) []int { return one(o) }
+
+func sequence(n int) []int {
+	next := -1
+	return fill(n, func() int { next++; return next })
+}
+
+func zipf(n int, random *rand.Rand) []int {
+	z := rand.NewZipf(random, 1.1, 1, manyTokens-1)
+	return fill(n, func() int { return int(z.Uint64()) })
+}
+
+func fill(n int, next func() int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = next()
+	}
+	return list
+}
+
+// requests makes the checks for tokens of these numbers.
+func (w *workload) requests(i *issuer, numbers []int) []request {
+	i.sign(numbers)
+	list := make([]request, len(numbers))
+	for k, n := range numbers {
+		switch {
+		case w.silent:
+		case w.forge:
+			list[k] = request{credential: forged(i.tokens[n])}
+		default:
+			list[k] = request{i.tokens[n], userOf(n)}
+		}
+	}
+	return list
+}
+
+// judge returns an error for an answer that is not the right one.
+type judge func(r *request, answer []byte) error
+
+// userHeader is where the upstream reads who is calling.
+const userHeader = "x-forwarded-user"
+
+// judgeGatelodge wants an OK with the right user, or a 401 with none. It reads
+// the fields that Envoy obeys; what else is in the answer judgeWhole looks at.
+func judgeGatelodge(r *request, answer []byte) error {
+	status, ok, err := outcome(answer)
+	switch {
+	case err != nil:
+		return err
+	case r.user == "":
+		if status != uint64(code.Code_UNAUTHENTICATED) || ok != nil {
+			return fmt.Errorf("a bad or missing credential is answered with status %d", status)
+		}
+		return nil
+	case status != uint64(code.Code_OK) || ok == nil:
+		return fmt.Errorf("a good token is answered with status %d", status)
+	}
+	var want [64]byte
+	option := protowire.AppendString(append(want[:0], 1<<3|2), userHeader)
+	option = protowire.AppendString(append(option, 2<<3|2), r.user)
+	if !bytes.Contains(ok, option) {
+		return fmt.Errorf("the answer does not name %s", r.user)
+	}
+	return nil
+}
+
+// judgeNoop wants a yes, whoever asks.
+func judgeNoop(_ *request, answer []byte) error {
+	return judgeGatelodge(&request{user: noopUser}, answer)
+}
+
+// outcome reads the status of an answer and its OkHttpResponse.
+func outcome(answer []byte) (status uint64, ok []byte, err error) {
+	for rest := answer; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeTag(rest)
+		if n < 0 || kind != protowire.BytesType {
+			return 0, nil, fmt.Errorf("not a CheckResponse: %x", answer)
+		}
+		value, m := protowire.ConsumeBytes(rest[n:])
+		if m < 0 {
+			return 0, nil, fmt.Errorf("not a CheckResponse: %x", answer)
+		}
+		rest = rest[n+m:]
+		switch {
+		case number == 1 && len(value) > 1 && value[0] == 1<<3:
+			status, _ = protowire.ConsumeVarint(value[1:])
+		case number == 3:
+			ok = value
+		}
+	}
+	return status, ok, nil
+}
+
+// judgeWhole looks at every part of an answer of Gatelodge with everything
+// switched on, before it is timed.
+func judgeWhole(r *request, answer []byte) error {
+	if err := judgeGatelodge(r, answer); err != nil {
+		return err
+	}
+	var m authv3.CheckResponse
+	if err := proto.Unmarshal(answer, &m); err != nil {
+		return err
+	}
+	if m.GetDynamicMetadata().GetFields()["decision_id"].GetStringValue() == "" {
+		return fmt.Errorf("no decision id in the metadata of %v", &m)
+	}
+	if r.user == "" {
+		if m.GetDeniedResponse().GetStatus().GetCode() != 401 {
+			return fmt.Errorf("not a 401: %v", &m)
+		}
+		return nil
+	}
+	set := map[string]string{}
+	for _, h := range m.GetOkResponse().GetHeaders() {
+		set[h.GetHeader().GetKey()] = h.GetHeader().GetValue()
+	}
+	removed := map[string]bool{}
+	for _, name := range m.GetOkResponse().GetHeadersToRemove() {
+		removed[name] = true
+	}
+	switch {
+	case set[userHeader] != r.user, set["x-forwarded-email"] != r.user+"@example.com", set["x-forwarded-groups"] == "":
+		return fmt.Errorf("identity headers are wrong: %v", &m)
+	case !removed["authorization"], !removed["x_forwarded_user"]:
+		return fmt.Errorf("what must be taken off the request is not: %v", &m)
+	}
+	return nil
+}
