@@ -20,9 +20,7 @@ import (
 
 // TestMain lets the test binary be the no-op server, as the program itself is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "noop" {
-		exit(serveNoop(os.Args[2]))
-	}
+	ownServer(os.Args)
 	os.Exit(m.Run())
 }
 

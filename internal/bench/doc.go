@@ -13,6 +13,7 @@
 //	measure.go   rounds, medians, ratios
 //	envoy.go     the real Envoy
 //	process.go   programs: start, stop, CPU, memory
+//	profile.go   the server with a CPU profile, to see where the time goes
 //	report.go    tables
 //
 // CPU is what the kernel accounts to the process under test; the sender's own

@@ -61,7 +61,16 @@ func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) 
 	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, l.dir, "gatelodge", l.binary, "serve", "--config", file)
+	program, args := l.binary, []string{"serve", "--config", file}
+	if folder := l.options.profiles; folder != "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
+		program, args = self, []string{"profiled", filepath.Join(folder, name+".pprof"), file}
+	}
+	p, err := launch(ctx, l.dir, "gatelodge", program, args...)
 	if err != nil {
 		return nil, err
 	}

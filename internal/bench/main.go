@@ -13,12 +13,21 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "noop" {
-		exit(serveNoop(os.Args[2]))
-	}
+	ownServer(os.Args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	exit(run(ctx, os.Args[1:], os.Stdout))
+}
+
+// ownServer is what this program does when it has started itself to be
+// measured; it does not return then.
+func ownServer(args []string) {
+	switch {
+	case len(args) == 3 && args[1] == "noop":
+		exit(serveNoop(args[2]))
+	case len(args) == 4 && args[1] == "profiled":
+		exit(serveProfiled(args[2], args[3]))
+	}
 }
 
 func exit(err error) {
@@ -35,6 +44,8 @@ type options struct {
 	checks int    // in a round
 	tokens int    // of the workload with many
 	only   string // part of the names of the workloads to run
+
+	profiles string // folder for a CPU profile of each workload; "": none
 }
 
 func parse(args []string) (*options, error) {
@@ -44,12 +55,13 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; the median counts")
 	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
 	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
+	f.StringVar(&o.profiles, "profile", "", "a `folder` for CPU profiles of gatelodge, one a workload")
 	f.BoolVar(&quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 || o.rounds < 1 || o.checks < 1 {
-		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD]")
+		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD] [-profile FOLDER]")
 	}
 	if quick {
 		o.rounds, o.checks, o.tokens = 1, 300, 50
