@@ -298,35 +298,83 @@ func TestNeverRemovesWhatItSets(t *testing.T) {
 }
 
 func TestAnswersAllocateNothing(t *testing.T) {
-	data, _ := proto.Marshal(checkOf(map[string]string{
-		"authorization": "Bearer x", "accept": "*/*", "user-agent": "curl", ":path": "/rest/api/content/?limit=1", "x-request-id": "1",
-	}))
-	r, buf := render(policy), make([]byte, 0, 4096)
-	var q authz.Request
-	allowed := authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: &authz.Identity{User: "alice"}}
-	if n := testing.AllocsPerRun(1000, func() {
+	data := benchCheck()
+	everything := *policy
+	everything.Headers.Provider, everything.Headers.Subject = "x-forwarded-provider", "x-forwarded-subject"
+	everything.AllowBasic, everything.ResourceMetadata = true, "https://api.example.com/.well-known/oauth-protected-resource"
+	r, buf := render(&everything), make([]byte, 0, 4096)
+	for _, d := range []authz.Decision{
+		{Outcome: authz.Allowed, Identity: alice, Provider: "sso", Reason: authz.ReasonVerified, Rule: &authz.Rule{Name: "content"}},
+		{Outcome: authz.Unauthenticated, Reason: authz.ReasonNoCredential},
+		{Outcome: authz.Unauthenticated, Reason: authz.ReasonSignature, Provider: "sso"},
+		{Outcome: authz.Forbidden, Reason: authz.ReasonGroupNotAllowed, Provider: "sso", Identity: alice},
+	} {
+		var q authz.Request
 		read(data, &q)
-		buf = r.write(buf[:0], &q, &allowed)
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	if q.Unreadable != "" || len(q.Headers) != 5 {
-		t.Errorf("%+v", q)
+		if n := testing.AllocsPerRun(1000, func() {
+			read(data, &q)
+			buf = r.write(buf[:0], &q, &d)
+		}); n != 0 {
+			t.Errorf("%s for %s: %v allocations", d.Outcome, d.Reason, n)
+		}
+		if q.Unreadable != "" || len(q.Headers) != 15 {
+			t.Errorf("%+v", q)
+		}
 	}
 }
 
-func BenchmarkReadAndAnswer(b *testing.B) {
-	headers := map[string]string{"authorization": "Bearer " + strings.Repeat("x", 1200)}
-	for i := range 14 {
-		headers[fmt.Sprintf("x-header-%d", i)] = "some value"
+// Lengths of one, two and three bytes are encoded as the generated code does.
+func TestLengths(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 16383, 16384, 70000} {
+		s := strings.Repeat("v", n)
+		got := appendHeader(nil, 2, "x-name", s)
+		want := marshal(&authv3.DeniedHttpResponse{Headers: []*corev3.HeaderValueOption{{
+			Header:       &corev3.HeaderValue{Key: "x-name", Value: s},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}}})
+		if n > 0 && !slices.Equal(got, want) {
+			t.Errorf("%d bytes: not as the generated code encodes it", n)
+		}
+		var m authv3.DeniedHttpResponse
+		if err := proto.Unmarshal(got, &m); err != nil || m.GetHeaders()[0].GetHeader().GetValue() != s {
+			t.Errorf("%d bytes: %v", n, err)
+		}
 	}
-	data, _ := proto.Marshal(checkOf(headers))
-	r, buf := render(policy), make([]byte, 0, 4096)
+}
+
+// benchCheck is a check of usual size: 15 headers, a token of 1.2 kB.
+func benchCheck() []byte {
+	m := checkOf(nil)
+	list := []*corev3.HeaderValue{{Key: "authorization", RawValue: []byte("Bearer " + strings.Repeat("x", 1200))}}
+	for i := range 14 {
+		list = append(list, &corev3.HeaderValue{Key: fmt.Sprintf("x-some-header-%d", i), RawValue: []byte("some value that a browser would send")})
+	}
+	m.Attributes.Request.Http.HeaderMap = &corev3.HeaderMap{Headers: list}
+	return marshal(m)
+}
+
+func BenchmarkRead(b *testing.B) {
+	data := benchCheck()
 	var q authz.Request
-	d := authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice, Provider: "sso"}
 	b.ReportAllocs()
 	for b.Loop() {
 		read(data, &q)
-		buf = r.write(buf[:0], &q, &d)
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	for _, d := range []authz.Decision{
+		{Outcome: authz.Allowed, Policy: policy, Identity: alice, Provider: "sso", Reason: authz.ReasonVerified, Rule: &authz.Rule{Name: "content"}},
+		{Outcome: authz.Unauthenticated, Policy: policy, Reason: authz.ReasonNoCredential},
+	} {
+		b.Run(d.Outcome.String(), func(b *testing.B) {
+			r, buf := render(policy), make([]byte, 0, 4096)
+			var q authz.Request
+			read(benchCheck(), &q)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = r.write(buf[:0], &q, &d)
+			}
+		})
 	}
 }

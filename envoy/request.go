@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -36,7 +35,7 @@ func read(data []byte, q *authz.Request) {
 	headers, context := q.Headers[:0], q.Context[:0]
 	*q = authz.Request{Headers: headers, Context: context}
 	s := scan{q: q}
-	if err := s.checkRequest(data); err != nil {
+	if !s.checkRequest(data) {
 		// Not as Envoy writes it: the generated code has the last word.
 		*q = authz.Request{Headers: headers[:0], Context: context[:0]}
 		s = scan{q: q}
@@ -88,8 +87,6 @@ type scan struct {
 	problem string // why the request is unreadable
 }
 
-var errUnusual = errors.New("not as Envoy encodes it")
-
 func (s *scan) finish() {
 	q := s.q
 	switch {
@@ -138,21 +135,22 @@ func (s *scan) rawHeader(name, value, raw string) {
 func lowerName(name string) bool {
 	name = strings.TrimPrefix(name, ":")
 	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if 'a' <= c && c <= 'z' || c == '-' || '0' <= c && c <= '9' || strings.IndexByte("#$%&'*+.^_`|~", c) >= 0 {
-			continue
+		if !inLowerName[name[i]] {
+			return false
 		}
-		return false
 	}
 	return name != ""
 }
 
+var inLowerName = func() (in [256]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyz0123456789-#$%&'*+.^_`|~" {
+		in[c] = true
+	}
+	return in
+}()
+
 // text is b as a string that shares its memory.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func validText(b []byte) (string, error) {
-	if !utf8.Valid(b) {
-		return "", errUnusual
-	}
-	return text(b), nil
-}
+// validText is b as a string; false: it is not UTF-8, which protobuf's text is.
+func validText(b []byte) (string, bool) { return text(b), utf8.Valid(b) }

@@ -6,226 +6,284 @@ import (
 	"github.com/gatelodge/gatelodge/authz"
 )
 
-// fields calls f for each field of a message whose tag is encoded as Envoy's
-// protobuf does. Only lengths and varints occur in what is read here.
-func fields(data []byte, f func(number protowire.Number, bytes []byte, varint bool) error) error {
-	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return errUnusual
-		}
-		data = data[n:]
-		var value []byte
-		switch kind {
-		case protowire.BytesType:
-			value, n = protowire.ConsumeBytes(data)
-		case protowire.VarintType:
-			_, n = protowire.ConsumeVarint(data)
-		default:
-			return errUnusual
-		}
-		if n < 0 {
-			return errUnusual
-		}
-		data = data[n:]
-		if err := f(number, value, kind == protowire.VarintType); err != nil {
-			return err
-		}
-	}
-	return nil
+// fields walks over the fields of a message, as Envoy's protobuf encodes them.
+// Only lengths and varints occur in what is read here; anything else ends the
+// walk with odd.
+type fields struct {
+	rest   []byte
+	seen   uint32 // a bit for each number so far, by once
+	number protowire.Number
+	bytes  []byte // of a field with a length
+	varint bool
+	odd    bool
 }
 
-// once tracks which singular fields of a message were seen: merging and
-// overriding are left to the generated code.
-type once uint32
-
-func (o *once) twice(number protowire.Number) bool {
-	if number > 31 || *o&(1<<number) != 0 {
-		return true
+// next goes on to the next field; false: there is none, or what follows is odd.
+func (f *fields) next() bool {
+	if len(f.rest) < 2 {
+		f.odd = f.odd || len(f.rest) != 0 // no field fits into one byte
+		return false
 	}
-	*o |= 1 << number
-	return false
+	// Nearly all are like this: a number below 16, a length below 2^14.
+	tag, size, head := f.rest[0], int(f.rest[1]), 2
+	if tag >= 1<<3 && tag < 0x80 && tag&7 == byte(protowire.BytesType) {
+		if size >= 0x80 && len(f.rest) > 2 && f.rest[2] < 0x80 {
+			size, head = size&0x7f|int(f.rest[2])<<7, 3
+		}
+		if size < 0x80 || head == 3 {
+			if size > len(f.rest)-head {
+				f.odd = true
+				return false
+			}
+			f.number, f.bytes, f.varint = protowire.Number(tag>>3), f.rest[head:head+size], false
+			f.rest = f.rest[head+size:]
+			return true
+		}
+	}
+	return f.nextUncommon()
 }
 
-// checkRequest reads envoy.service.auth.v3.CheckRequest.
-func (s *scan) checkRequest(data []byte) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if number != 1 || varint || seen.twice(number) {
-			return errUnusual
+func (f *fields) nextUncommon() bool {
+	number, kind, n := protowire.ConsumeTag(f.rest)
+	if n < 0 {
+		f.odd = true
+		return false
+	}
+	rest := f.rest[n:]
+	f.number, f.bytes, f.varint = number, nil, kind == protowire.VarintType
+	switch kind {
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(rest)
+	case protowire.VarintType:
+		_, n = protowire.ConsumeVarint(rest)
+	default:
+		n = -1
+	}
+	if n < 0 {
+		f.odd = true
+		return false
+	}
+	f.rest = rest[n:]
+	return true
+}
+
+// once reports whether a singular field has come for the first time: merging
+// and overriding are left to the generated code.
+func (f *fields) once() bool {
+	if f.number > 31 || f.seen&(1<<f.number) != 0 {
+		return false
+	}
+	f.seen |= 1 << f.number
+	return true
+}
+
+// checkRequest reads envoy.service.auth.v3.CheckRequest. Like all that it
+// calls, it reports false for what Envoy does not write.
+func (s *scan) checkRequest(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.number != 1 || f.varint || !f.once() || !s.attributes(f.bytes) {
+			return false
 		}
-		return s.attributes(b)
-	})
+	}
+	return !f.odd
 }
 
 // attributes reads envoy.service.auth.v3.AttributeContext.
-func (s *scan) attributes(data []byte) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if varint || number != 10 && seen.twice(number) {
-			return errUnusual
+func (s *scan) attributes(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint || f.number != 10 && !f.once() {
+			return false
 		}
-		switch number {
+		ok := false
+		switch f.number {
 		case 1: // source
-			return s.peer(b, true)
+			ok = s.peer(f.bytes, true)
 		case 2: // destination
-			return s.peer(b, false)
+			ok = s.peer(f.bytes, false)
 		case 4: // request
-			return s.request(b)
+			ok = s.request(f.bytes)
 		case 10: // context_extensions
-			return s.contextExtension(b)
+			ok = s.contextExtension(f.bytes)
 		case 11, 13: // metadata_context, route_metadata_context: empty where not asked for
-			if len(b) == 0 {
-				return nil
-			}
+			ok = len(f.bytes) == 0
 		case 12: // tls_session
-			return s.tlsSession(b)
+			ok = s.tlsSession(f.bytes)
 		}
-		return errUnusual
-	})
+		if !ok {
+			return false
+		}
+	}
+	return !f.odd
 }
 
 // peer reads AttributeContext.Peer; only the source's is kept.
-func (s *scan) peer(data []byte, source bool) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if varint || seen.twice(number) {
-			return errUnusual
+func (s *scan) peer(data []byte, source bool) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint || !f.once() {
+			return false
 		}
-		switch number {
+		switch f.number {
 		case 1: // address
-			return s.peerAddress(b, source)
+			if !s.peerAddress(f.bytes, source) {
+				return false
+			}
 		case 2, 4, 5: // service, principal, certificate
-			t, err := validText(b)
-			if source && number == 5 {
+			t, ok := validText(f.bytes)
+			if !ok {
+				return false
+			}
+			if source && f.number == 5 {
 				s.q.Certificate = t
 			}
-			return err
+		default:
+			return false
 		}
-		return errUnusual
-	})
+	}
+	return !f.odd
 }
 
 // peerAddress reads envoy.config.core.v3.Address with a SocketAddress in it.
-func (s *scan) peerAddress(data []byte, source bool) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if number != 1 || varint || seen.twice(number) {
-			return errUnusual
+func (s *scan) peerAddress(data []byte, source bool) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.number != 1 || f.varint || !f.once() || !s.socketAddress(f.bytes, source) {
+			return false
 		}
-		var inner once
-		return fields(b, func(number protowire.Number, b []byte, varint bool) error {
-			if inner.twice(number) {
-				return errUnusual
-			}
-			switch {
-			case number == 2 && !varint: // address
-				t, err := validText(b)
-				if source {
-					s.address = t
-				}
-				return err
-			case (number == 1 || number == 3) && varint: // protocol, port_value
-				return nil
-			}
-			return errUnusual
-		})
-	})
+	}
+	return !f.odd
 }
 
-func (s *scan) tlsSession(data []byte) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if number != 1 || varint || seen.twice(number) {
-			return errUnusual
+func (s *scan) socketAddress(data []byte, source bool) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if !f.once() {
+			return false
 		}
-		_, err := validText(b) // sni
-		return err
-	})
+		switch {
+		case f.number == 2 && !f.varint: // address
+			t, ok := validText(f.bytes)
+			if !ok {
+				return false
+			}
+			if source {
+				s.address = t
+			}
+		case (f.number == 1 || f.number == 3) && f.varint: // protocol, port_value
+		default:
+			return false
+		}
+	}
+	return !f.odd
+}
+
+func (s *scan) tlsSession(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.number != 1 || f.varint || !f.once() {
+			return false
+		}
+		if _, ok := validText(f.bytes); !ok { // sni
+			return false
+		}
+	}
+	return !f.odd
 }
 
 // request reads AttributeContext.Request.
-func (s *scan) request(data []byte) error {
-	var seen once
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if varint || seen.twice(number) {
-			return errUnusual
+func (s *scan) request(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint || !f.once() {
+			return false
 		}
-		switch number {
+		ok := false
+		switch f.number {
 		case 1: // time
-			return timestamp(b)
+			ok = timestamp(f.bytes)
 		case 2: // http
 			s.http = true
-			return s.httpRequest(b)
+			ok = s.httpRequest(f.bytes)
 		}
-		return errUnusual
-	})
+		if !ok {
+			return false
+		}
+	}
+	return !f.odd
 }
 
-func timestamp(data []byte) error {
-	return fields(data, func(number protowire.Number, _ []byte, varint bool) error {
-		if !varint || number > 2 {
-			return errUnusual
+func timestamp(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if !f.varint || f.number > 2 {
+			return false
 		}
-		return nil
-	})
+	}
+	return !f.odd
 }
 
 // httpRequest reads AttributeContext.HttpRequest.
-func (s *scan) httpRequest(data []byte) error {
-	var seen once
+func (s *scan) httpRequest(data []byte) bool {
 	q := s.q
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if varint != (number == 9) || number != 3 && seen.twice(number) {
-			return errUnusual
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint != (f.number == 9) || f.number != 3 && !f.once() {
+			return false
 		}
-		var err error
-		switch number {
+		ok := true
+		switch f.number {
 		case 2:
-			q.Method, err = validText(b)
+			q.Method, ok = validText(f.bytes)
 		case 3: // headers
 			s.mapForm = true
-			return s.mapEntry(b)
+			ok = s.mapEntry(f.bytes)
 		case 4:
-			q.Path, err = validText(b)
+			q.Path, ok = validText(f.bytes)
 		case 5:
-			q.Host, err = validText(b)
+			q.Host, ok = validText(f.bytes)
 		case 6:
-			q.Scheme, err = validText(b)
+			q.Scheme, ok = validText(f.bytes)
 		case 1, 7, 8, 10, 11: // id, query, fragment, protocol, body
-			_, err = validText(b)
+			_, ok = validText(f.bytes)
 		case 9, 12: // size, raw_body
 		case 13:
-			return s.headerMap(b)
+			ok = s.headerMap(f.bytes)
 		default:
-			return errUnusual
+			ok = false
 		}
-		return err
-	})
+		if !ok {
+			return false
+		}
+	}
+	return !f.odd
 }
 
 // entry reads one entry of a map from text to text.
-func entry(data []byte) (key, value string, err error) {
-	var seen once
-	err = fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if varint || number > 2 || seen.twice(number) {
-			return errUnusual
+func entry(data []byte) (key, value string, ok bool) {
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint || f.number > 2 || !f.once() {
+			return "", "", false
 		}
-		t, err := validText(b)
-		if number == 1 {
+		t, ok := validText(f.bytes)
+		if !ok {
+			return "", "", false
+		}
+		if f.number == 1 {
 			key = t
 		} else {
 			value = t
 		}
-		return err
-	})
-	return key, value, err
+	}
+	return key, value, !f.odd
 }
 
-func (s *scan) mapEntry(data []byte) error {
-	name, value, err := entry(data)
-	if err != nil {
-		return err
+func (s *scan) mapEntry(data []byte) bool {
+	name, value, ok := entry(data)
+	if !ok {
+		return false
 	}
 	// A key that comes twice is rare, and of it the last entry counts: left to
 	// the generated code. The bits only say when to look closer.
@@ -233,57 +291,70 @@ func (s *scan) mapEntry(data []byte) error {
 		bit := uint64(1) << ((uint(len(name))*7 + uint(name[0]) + uint(name[len(name)-1])*3) % 64)
 		if s.names&bit != 0 {
 			if _, lines := s.q.Header(name); lines > 0 {
-				return errUnusual
+				return false
 			}
 		}
 		s.names |= bit
 	}
 	s.header(name, value)
-	return nil
+	return true
 }
 
-func (s *scan) contextExtension(data []byte) error {
-	name, value, err := entry(data)
-	if err != nil {
-		return err
+func (s *scan) contextExtension(data []byte) bool {
+	name, value, ok := entry(data)
+	if !ok {
+		return false
 	}
 	for _, c := range s.q.Context {
 		if c.Name == name {
-			return errUnusual
+			return false
 		}
 	}
 	s.q.Context = append(s.q.Context, authz.Header{Name: name, Value: value})
-	return nil
+	return true
 }
 
 // headerMap reads envoy.config.core.v3.HeaderMap.
-func (s *scan) headerMap(data []byte) error {
-	return fields(data, func(number protowire.Number, b []byte, varint bool) error {
-		if number != 1 || varint {
-			return errUnusual
+func (s *scan) headerMap(data []byte) bool {
+	f := fields{rest: data}
+	for f.next() {
+		if f.number != 1 || f.varint {
+			return false
 		}
 		s.rawForm = true
-		var seen once
-		var name, value, raw string
-		err := fields(b, func(number protowire.Number, b []byte, varint bool) (err error) {
-			if varint || seen.twice(number) {
-				return errUnusual
-			}
-			switch number {
-			case 1:
-				name, err = validText(b)
-			case 2:
-				value, err = validText(b)
-			case 3:
-				raw = text(b)
-			default:
-				return errUnusual
-			}
-			return err
-		})
-		if err == nil {
-			s.rawHeader(name, value, raw)
+		if !s.headerValue(f.bytes) {
+			return false
 		}
-		return err
-	})
+	}
+	return !f.odd
+}
+
+// headerValue reads envoy.config.core.v3.HeaderValue.
+func (s *scan) headerValue(data []byte) bool {
+	var name, value, raw string
+	f := fields{rest: data}
+	for f.next() {
+		if f.varint || !f.once() {
+			return false
+		}
+		ok := true
+		switch f.number {
+		case 1:
+			name, ok = validText(f.bytes)
+		case 2:
+			value, ok = validText(f.bytes)
+		case 3:
+			raw = text(f.bytes)
+		default:
+			ok = false
+		}
+		if !ok {
+			return false
+		}
+	}
+	if f.odd {
+		return false
+	}
+	s.rawHeader(name, value, raw)
+	return true
 }
