@@ -88,15 +88,16 @@ func tokenError(err error) error {
 
 // actor is who changes a token from the command line, for its history.
 func actor() string {
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		return "command line: " + strings.Map(func(r rune) rune {
-			if r <= ' ' || r > '~' {
-				return '?'
-			}
-			return r
-		}, u.Username)
+	u, err := user.Current()
+	if err != nil || u.Username == "" {
+		return "command line"
 	}
-	return "command line"
+	return "command line: " + strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, u.Username)
 }
 
 func newTokenCreate() *cobra.Command {

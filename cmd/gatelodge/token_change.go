@@ -116,7 +116,7 @@ func revokeLeaked(ctx context.Context, cmd *cobra.Command, f *revokeFlags, token
 	if err != nil {
 		return err
 	}
-	records, found, err := tokens.RevokeLeaked(ctx, actor(), string(text))
+	records, found, err := tokens.RevokeLeaked(ctx, actor(), tokenstore.Filter{}, string(text))
 	if err != nil {
 		return fmt.Errorf("after %d tokens were revoked: %w", len(records), err)
 	}

@@ -5,6 +5,7 @@
 //
 //	format.go    the text: gl_, 256 random bits, a checksum; only its hash is kept
 //	record.go    what is known of a token: owner, end, limits, last use
+//	check.go     what a record may hold
 //	issuer.go    create, rotate, revoke, import: the rules that hold for people
 //	store.go     where records are kept: one small interface, one suite (storetest)
 //	sql.go       what both stores share; sqlite.go, postgres.go: what they do not

@@ -248,8 +248,12 @@ func (i *Issuer) Rotate(ctx context.Context, by string, f Filter, overlap time.D
 
 // Revoke ends all tokens that match f for good, expired ones included, and
 // returns those that were not revoked before. Where f has an ID that is not
-// there the error wraps ErrNotFound.
+// there the error wraps ErrNotFound. f must say something: nobody means all
+// tokens of everybody.
 func (i *Issuer) Revoke(ctx context.Context, by string, f Filter) ([]Record, error) {
+	if f == (Filter{}) {
+		return nil, invalid("say which tokens: by id, by user, or by age")
+	}
 	return i.revoke(ctx, ActionRevoke, by, f)
 }
 
@@ -285,9 +289,9 @@ func (i *Issuer) revoke(ctx context.Context, action, by string, f Filter) ([]Rec
 var findTokens = regexp.MustCompile(Pattern)
 
 // RevokeLeaked revokes every token found in a text, whatever else is in there,
-// present and former secrets alike. found is how many different tokens the text
-// held, ours or not; the records are those revoked now.
-func (i *Issuer) RevokeLeaked(ctx context.Context, by string, text string) (records []Record, found int, err error) {
+// present and former secrets alike, as far as it matches f. found is how many
+// different tokens the text held, ours or not; the records are those revoked now.
+func (i *Issuer) RevokeLeaked(ctx context.Context, by string, f Filter, text string) (records []Record, found int, err error) {
 	seen := map[Hash]bool{}
 	for _, token := range findTokens.FindAllString(text, -1) {
 		if !Valid(token) {
@@ -298,7 +302,8 @@ func (i *Issuer) RevokeLeaked(ctx context.Context, by string, text string) (reco
 			continue
 		}
 		seen[hash] = true
-		revoked, err := i.revoke(ctx, ActionLeaked, by, Filter{Hash: &hash})
+		f.Hash = &hash
+		revoked, err := i.revoke(ctx, ActionLeaked, by, f)
 		if err != nil {
 			return records, len(seen), err
 		}

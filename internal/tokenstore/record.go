@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatelodge/gatelodge/authz"
 )
@@ -96,91 +93,6 @@ var ErrInvalid = errors.New("invalid")
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
-}
-
-// check refuses a record that must not be stored. The store trusts it: nothing
-// else looks at these fields again before they are sent to an upstream.
-func (r *Record) check() error {
-	for _, f := range []struct {
-		field, value string
-		most         int
-		need         bool
-	}{
-		{"user", r.Owner, maxUser, true},
-		{"name", r.Name, maxName, true},
-		{"description", r.Description, maxDescription, false},
-		{"created_by", r.CreatedBy, maxUser, true},
-	} {
-		if err := checkText(f.field, f.value, f.most, f.need); err != nil {
-			return err
-		}
-	}
-	l := &r.Limits
-	for _, f := range []struct {
-		field string
-		list  int
-	}{{"groups", len(r.Groups)}, {"hosts", len(l.Hosts)}, {"paths", len(l.Paths)}, {"sources", len(l.Sources)}} {
-		if f.list > maxList {
-			return invalid("%s: %d entries, at most %d are kept", f.field, f.list, maxList)
-		}
-	}
-	for _, list := range [][]string{r.Groups, l.Hosts, l.Paths} {
-		for _, s := range list {
-			if err := checkText("groups, hosts and paths", s, maxUser, true); err != nil {
-				return err
-			}
-		}
-	}
-	for _, p := range l.Sources {
-		if !p.IsValid() {
-			return invalid("sources: write addresses and networks as 192.0.2.7 or 192.0.2.0/24")
-		}
-	}
-	rule := authz.Rule{Match: authz.Match{Hosts: l.Hosts, Paths: l.Paths}}
-	for _, f := range rule.Faults() {
-		return invalid("%s: %s", strings.TrimPrefix(f.Key, "match."), f.Problem)
-	}
-	return nil
-}
-
-// checkText refuses text that would read differently from what it is: control
-// and format characters, space at the edges, bytes that are not UTF-8. The
-// value itself is not shown: it may be long, and it may hold anything.
-func checkText(field, s string, most int, need bool) error {
-	switch {
-	case s == "" && !need:
-		return nil
-	case s == "":
-		return invalid("%s: must not be empty", field)
-	case len(s) > most:
-		return invalid("%s: %d bytes, at most %d are kept", field, len(s), most)
-	case !utf8.ValidString(s):
-		return invalid("%s: is not UTF-8 text", field)
-	case strings.TrimSpace(s) != s:
-		return invalid("%s: must not begin or end with white space", field)
-	case strings.ContainsFunc(s, unprintable):
-		return invalid("%s: holds a control, format or unassigned character", field)
-	case looksSecret(s):
-		return invalid("%s: holds what looks like an API token", field)
-	}
-	return nil
-}
-
-func unprintable(r rune) bool { return r != ' ' && !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) }
-
-// looksSecret keeps a token that was pasted into the wrong field out of lists
-// and logs.
-func looksSecret(s string) bool {
-	for {
-		at := strings.Index(s, Prefix)
-		if at < 0 {
-			return false
-		}
-		if s = s[at:]; len(s) >= tokenLength && Valid(s[:tokenLength]) {
-			return true
-		}
-		s = s[len(Prefix):]
-	}
 }
 
 // ParseSources reads addresses and networks; an address stands for itself
