@@ -6,6 +6,7 @@
 //	jwt.go         a signed token, checked here against the provider's keys
 //	introspect.go  an opaque token, the provider asked (RFC 7662)
 //	profile.go     an opaque token, the provider's "who am I" asked
+//	asked.go       what the last two share; guard.go stands before their calls
 //	identity.go    attributes → authz.Identity, by the configured paths
 //
 // To add one: a file with its constructor, a line in the table Kinds, a folder

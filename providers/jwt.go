@@ -18,6 +18,7 @@ type jwtRules struct {
 	algorithms []string
 	leeway     time.Duration
 	strictType bool
+	endless    bool // exp may be missing
 
 	// client names the OAuth client in the claims.
 	client func(claims map[string]any) string
@@ -124,6 +125,12 @@ func (r *jwtRules) checkClaims(t *signedToken, claims map[string]any) error {
 	if iss, ok := claims["iss"].(string); !ok || !slices.Contains(r.issuers, iss) {
 		return authz.Reject(authz.ReasonIssuer, "iss is not the provider's")
 	}
+	return r.checkBinding(t, claims)
+}
+
+// checkBinding makes sure that a token is for us: by its audience, by the
+// client that it was issued to, and by what the kind asks beyond.
+func (r *jwtRules) checkBinding(t *signedToken, claims map[string]any) error {
 	if len(r.audiences) > 0 {
 		found, err := audienceOf(claims)
 		if err != nil {
@@ -170,7 +177,7 @@ func (r *jwtRules) checkTimes(claims map[string]any, now time.Time) (expired boo
 	switch {
 	case err != nil:
 		return false, err
-	case !there:
+	case !there && !r.endless:
 		return false, authz.Reject(authz.ReasonClaims, "exp is missing: the token would never end")
 	}
 	nbf, there, err := timeOf(claims, "nbf")
@@ -187,7 +194,7 @@ func (r *jwtRules) checkTimes(claims map[string]any, now time.Time) (expired boo
 	if there && iat.After(now.Add(time.Minute)) {
 		return false, authz.Reject(authz.ReasonNotYetValid, "iat is still to come")
 	}
-	return !now.Before(exp.Add(r.leeway)), nil
+	return !exp.IsZero() && !now.Before(exp.Add(r.leeway)), nil
 }
 
 // timeOf reads a NumericDate (RFC 7519 §2).

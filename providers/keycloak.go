@@ -7,7 +7,8 @@ import (
 	"github.com/gatelodge/gatelodge/authz"
 )
 
-// keycloak checks the signed access tokens of a Keycloak realm.
+// keycloak checks the access tokens of a Keycloak realm: by their signature, or
+// by introspection, which lightweight tokens need and which sees a logout.
 var keycloak = Kind{
 	Type: "keycloak",
 	Keys: []string{"base_url", "realm", "issuer"},
@@ -17,7 +18,7 @@ var keycloak = Kind{
 		}
 	},
 	Check: func(c Config) []authz.Fault {
-		faults := signedFaults(c)
+		faults := checkedFaults(c)
 		if issuerOf(c) == "" {
 			faults = append(faults, authz.Fault{Key: "base_url", Problem: "is missing: give base_url and realm, or issuer as it stands in Realm settings → Endpoints → OpenID Endpoint Configuration"})
 		}
@@ -26,19 +27,50 @@ var keycloak = Kind{
 		}
 		return faults
 	},
-	Shape:  func(c Config) Shape { return Shape{Issuers: []string{issuerOf(c)}} },
+	Shape:  keycloakShape,
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },
-	New: func(c Config, env Env) (Provider, error) {
-		rules := newJWTRules(c, issuerOf(c))
-		rules.extra = keycloakAccessToken
-		rules.app = keycloakServiceAccount
-		p, err := newSigned(c, env, rules, issuerOf(c), "preferred_username")
-		if err != nil {
-			return nil, err
+	New:    newKeycloak,
+}
+
+// keycloakShape: every access token of a realm is signed and names it, also a
+// lightweight one.
+func keycloakShape(c Config) Shape { return Shape{Issuers: []string{issuerOf(c)}} }
+
+func newKeycloak(c Config, env Env) (Provider, error) {
+	rules := newJWTRules(c, issuerOf(c))
+	rules.extra = keycloakAccessToken
+	rules.app = keycloakServiceAccount
+	if c.Validation == "introspection" {
+		return newKeycloakIntrospection(c, env, rules)
+	}
+	p, err := newSigned(c, env, rules, issuerOf(c), "preferred_username")
+	if err != nil {
+		return nil, err
+	}
+	p.mapper.roles = keycloakRoles
+	return p, nil
+}
+
+var keycloakRoles = []string{"realm_access.roles"}
+
+func newKeycloakIntrospection(c Config, env Env, rules *jwtRules) (Provider, error) {
+	if c.Endpoints.Introspection == "" {
+		// base_url may be an inner address while tokens name the outer one.
+		realm := issuerOf(c)
+		if c.BaseURL != "" && c.Realm != "" {
+			realm = strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
 		}
-		p.mapper.roles = []string{"realm_access.roles"}
-		return p, nil
-	},
+		c.Endpoints.Introspection = realm + "/protocol/openid-connect/token/introspect"
+	}
+	m, _ := newMapper(c, issuerOf(c), "preferred_username", "username")
+	m.roles = keycloakRoles
+	p, err := newIntrospected(c, env, keycloakShape(c), rules, m, introspectionAt(c, env))
+	if err != nil {
+		return nil, err
+	}
+	p.introspector.never = "Keycloak from 26.6.2 on calls every token inactive that does not have our client in aud; add an audience mapper " +
+		"(Clients → the app's client → Client scopes → Add mapper → Audience → Included Client Audience: our client)"
+	return p, nil
 }
 
 // keycloakAccessToken tells access tokens from ID and refresh tokens, which

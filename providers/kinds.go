@@ -14,6 +14,7 @@ import (
 func Kinds() []Kind {
 	return []Kind{
 		oidc,
+		oauth2,
 		keycloak,
 	}
 }
@@ -85,23 +86,4 @@ func New(c Config, env Env) (Provider, error) {
 		return nil, fmt.Errorf("%q is no provider type", c.Type)
 	}
 	return k.New(Prepare(c), env)
-}
-
-// Shape is how the credentials of a provider are told from others', as far as
-// its settings say.
-type Shape struct {
-	// CatchAll: any opaque token may be its own. Two of those under one rule
-	// could not be told apart.
-	CatchAll bool
-	// Issuers are the issuers whose signed tokens it owns.
-	Issuers []string
-}
-
-// ShapeOf returns the shape of the credentials that the provider would own.
-func ShapeOf(c Config) Shape {
-	k, ok := Find(c.Type)
-	if !ok || k.Shape == nil {
-		return Shape{}
-	}
-	return k.Shape(Prepare(c))
 }

@@ -2,27 +2,42 @@ package providers
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/gatelodge/gatelodge/authz"
 )
 
-// oidc is any OpenID Connect provider whose access tokens are signed JWTs,
-// RFC 9068 or near it.
+// oidc is any OpenID Connect provider: its access tokens are signed JWTs, RFC
+// 9068 or near it, or are opaque and it is asked by introspection.
 var oidc = Kind{
 	Type: "oidc",
 	Keys: []string{"issuer"},
 	Check: func(c Config) []authz.Fault {
-		faults := signedFaults(c)
+		faults := checkedFaults(c)
 		if c.Issuer == "" && c.Endpoints.Issuer == "" {
 			faults = append(faults, authz.Fault{Key: "issuer", Problem: "is missing; it is the iss of the provider's tokens, as https://sso.example.com"})
 		}
 		return faults
 	},
-	Shape:  func(c Config) Shape { return Shape{Issuers: []string{issuerOf(c)}} },
+	Shape:  oidcShape,
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },
 	New: func(c Config, env Env) (Provider, error) {
-		return newSigned(c, env, newJWTRules(c, issuerOf(c)), issuerOf(c), "preferred_username", "username", "upn", "sub")
+		rules := newJWTRules(c, issuerOf(c))
+		usernames := []string{"preferred_username", "username", "upn", "sub"}
+		if c.Validation != "introspection" {
+			return newSigned(c, env, rules, issuerOf(c), usernames...)
+		}
+		rules.app = introspectedApp
+		m, _ := newMapper(c, issuerOf(c), usernames...)
+		return newIntrospected(c, env, oidcShape(c), rules, m, introspectionAt(c, env))
 	},
+}
+
+// oidcShape: its tokens name it; opaque ones, which only introspection takes,
+// do not.
+func oidcShape(c Config) Shape {
+	return Shape{Issuers: []string{issuerOf(c)}, CatchAll: c.Validation == "introspection"}
 }
 
 // issuerOf is the issuer that tokens must name.
@@ -38,11 +53,24 @@ func signedFaults(c Config) []authz.Fault {
 	faults := append(endpointFaults(c), bindingFault(c)...)
 	faults = append(faults, algorithmFaults(c)...)
 	_, mapping := newMapper(c, "")
-	faults = append(faults, mapping...)
-	if c.Validation != "" && c.Validation != "jwt" {
-		faults = append(faults, authz.Fault{Key: "validation", Problem: c.Validation + " is not a way that this type has; it has jwt"})
+	return append(faults, mapping...)
+}
+
+// validationFault says which ways of checking a kind has.
+func validationFault(c Config, ways ...string) authz.Fault {
+	return authz.Fault{Key: "validation", Problem: fmt.Sprintf("%q is not a way that this type has; it has %s", c.Validation, strings.Join(ways, ", "))}
+}
+
+// checkedFaults checks the settings of a kind that has both ways: signed tokens
+// checked here, and introspection.
+func checkedFaults(c Config) []authz.Fault {
+	switch c.Validation {
+	case "", "jwt":
+		return signedFaults(c)
+	case "introspection":
+		return introspectionFaults(c)
 	}
-	return faults
+	return append(signedFaults(c), validationFault(c, "jwt", "introspection"))
 }
 
 // newSigned makes a provider of signed tokens whose keys are found by OpenID

@@ -278,7 +278,7 @@ func catchesAll(rules []authz.Rule) bool {
 // tellApart makes sure that of the providers of a rule at most one owns any
 // credential: a token is never to be shown to a provider that did not issue it.
 func (c *Config) tellApart(d *decoder, key string, names []string) {
-	issuers := map[string]string{}
+	issuers, prefixes := map[string]string{}, map[string]string{}
 	catchAll := ""
 	for _, p := range c.Providers {
 		if len(names) > 0 && !slices.Contains(names, p.Name) {
@@ -296,6 +296,13 @@ func (c *Config) tellApart(d *decoder, key string, names []string) {
 				d.faultAt(key, "%s and %s both own the tokens of %s; name one of them in the rule, or merge their audiences", other, p.Name, issuer)
 			}
 			issuers[issuer] = p.Name
+		}
+		for _, prefix := range shape.Prefixes {
+			if other := prefixes[prefix]; other != "" {
+				d.faultAt(key, "%s and %s both own the tokens that begin with %s; name one of them in the rule", other, p.Name, prefix)
+				break
+			}
+			prefixes[prefix] = p.Name
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Issuer struct {
 
 	mu      sync.Mutex
 	keys    []Key
+	extra   map[string]any // members of every published key
 	fault   Fault
 	fetches int
 	server  *httptest.Server
@@ -44,15 +45,21 @@ type Fault int
 
 // The faults.
 const (
-	None     Fault = iota
-	Down           // connections are cut
-	Broken         // 500
-	Garbage        // 200 with HTML
-	Empty          // 200 with no keys
-	Oversize       // 10 MiB
-	Redirect       // to somewhere else
-	Slow           // answers when the test ends
+	None      Fault = iota
+	Down            // connections are cut
+	Broken          // 500
+	Garbage         // 200 with HTML
+	Empty           // 200 with no keys
+	Oversize        // 10 MiB
+	Redirect        // to somewhere else
+	Slow            // answers when the test ends
+	Throttled       // 429, come back in 17 seconds
 )
+
+// String names the fault.
+func (f Fault) String() string {
+	return [...]string{"none", "down", "broken", "garbage", "empty", "oversize", "redirect", "slow", "throttled"}[f]
+}
 
 // NewIssuer starts an issuer with an RS256 and an ES256 key. It ends with the
 // test.
@@ -245,30 +252,17 @@ func (i *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) {
 	i.fetches++
 	fault, list := i.fault, []any{}
 	for _, k := range i.keys {
-		list = append(list, k.JWK(nil))
+		list = append(list, k.JWK(i.extra))
 	}
 	i.mu.Unlock()
 	switch fault {
-	case Down:
-		panic(http.ErrAbortHandler)
-	case Broken:
-		w.WriteHeader(http.StatusInternalServerError)
-	case Garbage:
-		_, _ = w.Write([]byte("<html>maintenance</html>"))
-	case Empty:
-		_, _ = w.Write([]byte(`{"keys":[]}`))
-	case Oversize:
-		_, _ = w.Write([]byte(strings.Repeat(" ", 10<<20)))
-	case Redirect:
-		http.Redirect(w, r, "/other", http.StatusFound)
-	case Slow:
-		select {
-		case <-i.release:
-		case <-r.Context().Done():
-		}
-	default:
+	case None:
 		w.Header().Set("Cache-Control", "max-age=600")
 		_, _ = w.Write(encode(map[string]any{"keys": list}))
+	case Empty:
+		_, _ = w.Write([]byte(`{"keys":[]}`))
+	default:
+		fail(w, r, fault, i.release)
 	}
 }
 

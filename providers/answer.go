@@ -1,0 +1,92 @@
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// trouble says what is wrong with an answer whose status tells nothing of the
+// credential: the provider throttles us, is down, or sends us elsewhere; nil
+// for every other status. It is never a refusal.
+func (r *reply) trouble(now time.Time) error {
+	wait := retryAfter(r.Header, now)
+	switch {
+	case r.Status == http.StatusTooManyRequests:
+		return &authz.Unavailable{Throttled: true, RetryAfter: wait, Cause: errors.New("the provider throttles us (429)")}
+	case r.Status >= 500:
+		return &authz.Unavailable{RetryAfter: wait, Cause: fmt.Errorf("the provider answers with status %d", r.Status)}
+	case r.Status >= 300 && r.Status < 400:
+		return misconfigured("the provider answers with a redirect (%d), which is never followed; is the address right?", r.Status)
+	}
+	return nil
+}
+
+// object reads the JSON object of an answer.
+func (r *reply) object() (map[string]any, error) {
+	m, err := parseObject(r.Body)
+	if err != nil {
+		return nil, &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d): %w", r.Status, err)}
+	}
+	return m, nil
+}
+
+// errorCode returns the error of an answer (RFC 6749 §5.2), "" where there is
+// none that is plain enough for a log.
+func (r *reply) errorCode() string {
+	m, err := parseObject(r.Body)
+	if err != nil {
+		return ""
+	}
+	return plainCode(textAt(m, "error"))
+}
+
+func plainCode(s string) string {
+	if len(s) > 64 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ") != "" {
+		return ""
+	}
+	return s
+}
+
+// misconfigured is the error of a fault that is ours.
+func misconfigured(format string, args ...any) error {
+	return &authz.Unavailable{Misconfigured: true, Cause: fmt.Errorf(format, args...)}
+}
+
+// unexpected is the error of an answer that no provider's documentation has.
+func (r *reply) unexpected() error {
+	return &authz.Unavailable{Cause: fmt.Errorf("the provider answers with status %d %s", r.Status, r.errorCode())}
+}
+
+// retryAfter reads Retry-After (RFC 9110 §10.2.3), or where it is missing, the
+// time at which a rate limit that is used up begins anew, as GitHub and Okta
+// tell it. Zero: the provider does not say.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if v := h.Get("Retry-After"); v != "" {
+		if seconds, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return time.Duration(min(max(seconds, 1), int64(maxBackOff/time.Second))) * time.Second
+		}
+		if at, err := http.ParseTime(v); err == nil {
+			return until(at, now)
+		}
+		return 0
+	}
+	for _, name := range []string{"X-Ratelimit-", "X-Rate-Limit-"} {
+		if h.Get(name+"Remaining") != "0" {
+			continue
+		}
+		if seconds, err := strconv.ParseInt(h.Get(name+"Reset"), 10, 64); err == nil && seconds > 0 {
+			return until(time.Unix(seconds, 0), now)
+		}
+	}
+	return 0
+}
+
+func until(at, now time.Time) time.Duration {
+	return min(max(at.Sub(now), time.Second), maxBackOff)
+}

@@ -1,0 +1,227 @@
+package providertest
+
+import (
+	"bytes"
+	"encoding/pem"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Server is a hosted provider for tests, over TLS on loopback: it replays the
+// recorded answers of a Case, or fails. It notes what it is asked, and fails the
+// test when that is something that the provider does not know.
+type Server struct {
+	URL    string
+	CAFile string // PEM file of the authority that vouches for it
+
+	t       testing.TB
+	keys    *Issuer
+	release chan struct{}
+
+	mu    sync.Mutex
+	plays map[string]*exchange
+	fault Fault
+	calls []Call
+}
+
+// Call is one request that the server got.
+type Call struct {
+	Method, Target string // Target is path and query
+	Header         http.Header
+	Body           string
+}
+
+// NewServer starts a server. It ends with the test.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{t: t, release: make(chan struct{}), keys: &Issuer{release: make(chan struct{})}}
+	s.keys.keys = []Key{sharedKey(t)}
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of every connection that a test cuts
+	server.StartTLS()
+	s.URL = server.URL
+	s.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(s.CAFile, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		close(s.release)
+		close(s.keys.release)
+		server.Close()
+	})
+	return s
+}
+
+var shared struct {
+	once sync.Once
+	key  Key
+}
+
+// sharedKey is the RSA key of every Server of the process: making one takes
+// longer than most tests.
+func sharedKey(t testing.TB) Key {
+	shared.once.Do(func() { shared.key = NewKey(t, "key-1", "RS256") })
+	return shared.key
+}
+
+// Play makes the server answer as it is recorded in c.
+func (s *Server) Play(c *Case) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plays = c.exchanges
+	s.keys.extra = c.keyMembers
+}
+
+// Fail makes every answer fail from now on; None ends that.
+func (s *Server) Fail(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+	s.keys.Fail(f)
+}
+
+// Calls returns what the server was asked, in order, but for its keys.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Call(nil), s.calls...)
+}
+
+// Sign makes a token with the server's key.
+func (s *Server) Sign(header, claims map[string]any) string {
+	k := sharedKey(s.t)
+	h := map[string]any{"alg": k.Algorithm, "kid": k.ID}
+	maps.Copy(h, header)
+	return k.Sign(h, claims)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/keys" {
+		s.keys.serveKeys(w, r)
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	call := Call{r.Method, r.URL.RequestURI(), r.Header, string(body)}
+	s.mu.Lock()
+	s.calls = append(s.calls, call)
+	fault, played := s.fault, s.plays[call.Method+" "+call.Target]
+	if played != nil {
+		played.used = true
+	}
+	s.mu.Unlock()
+	switch {
+	case fault != None:
+		fail(w, r, fault, s.release)
+	case played == nil:
+		s.t.Errorf("the provider was asked %s %s, which is not recorded", call.Method, call.Target)
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		played.check(s.t, &call)
+		played.answer(w)
+	}
+}
+
+// fail answers in the way of a fault.
+func fail(w http.ResponseWriter, r *http.Request, f Fault, release <-chan struct{}) {
+	switch f {
+	case Down:
+		panic(http.ErrAbortHandler)
+	case Broken:
+		w.WriteHeader(http.StatusInternalServerError)
+	case Throttled:
+		w.Header().Set("Retry-After", "17")
+		w.WriteHeader(http.StatusTooManyRequests)
+	case Garbage, Empty:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("<html>maintenance</html>"))
+	case Oversize:
+		_, _ = w.Write([]byte(`{"filler":"`))
+		_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<20))
+		_, _ = w.Write([]byte(`"}`))
+	case Redirect:
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	case Slow:
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// exchange is a recorded answer, and what the request for it must be.
+type exchange struct {
+	header map[string]string // of the request
+	form   url.Values        // that its body must have
+	body   string            // exactly, unless empty
+
+	status  int
+	replied http.Header
+	answers []byte
+	used    bool
+}
+
+func (e *exchange) check(t testing.TB, c *Call) {
+	for name, want := range e.header {
+		if got := c.Header.Get(name); got != want {
+			t.Errorf("%s %s: header %s is %q, want %q", c.Method, c.Target, name, got, want)
+		}
+	}
+	if e.body != "" && e.body != c.Body {
+		t.Errorf("%s %s: body %s, want %s", c.Method, c.Target, c.Body, e.body)
+	}
+	got, err := url.ParseQuery(c.Body)
+	for name := range e.form {
+		if err != nil || got.Get(name) != e.form.Get(name) {
+			t.Errorf("%s %s: form value %s is %q, want %q", c.Method, c.Target, name, got.Get(name), e.form.Get(name))
+		}
+	}
+	if c.Header.Get("User-Agent") == "" {
+		t.Errorf("%s %s: no User-Agent", c.Method, c.Target)
+	}
+}
+
+func (e *exchange) answer(w http.ResponseWriter) {
+	maps.Copy(w.Header(), e.replied)
+	w.WriteHeader(e.status)
+	_, _ = w.Write(e.answers)
+}
+
+// Clock is a clock for tests that stands still until it is moved.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that shows the present.
+func NewClock() *Clock { return &Clock{now: time.Now()} }
+
+// Now returns what the clock shows.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Move sets the clock forward.
+func (c *Clock) Move(d time.Duration) {
+	c.mu.Lock()
+	c.now = c.now.Add(d)
+	c.mu.Unlock()
+}
+
+func pathOf(target string) string {
+	path, _, _ := strings.Cut(target, "?")
+	return path
+}
