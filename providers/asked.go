@@ -3,6 +3,8 @@ package providers
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -18,7 +20,6 @@ type proof struct {
 	expires       time.Time
 	bound         *authz.Binding
 	groupsUnknown bool
-	cacheFor      time.Duration // zero: the configuration's
 }
 
 // asked is a provider that has to be asked about each credential: what the
@@ -31,14 +32,20 @@ type asked struct {
 	mapper   *mapper
 	negative time.Duration
 
-	// screen refuses, before any call, what can be no token of ours; nil: only
-	// what is too long.
-	screen func(token string) error
-	// prove asks. Its error is a rejection, or says that it could not be told.
-	prove func(ctx context.Context, token string) (*proof, error)
-	// doubt is a thing to tell though all calls are answered; nil: nothing.
-	doubt func() string
+	// screen refuses, before any call, what can be no token of ours, and returns
+	// what the token itself proves; nil: only what is too long is refused.
+	screen func(ctx context.Context, token string) (*proof, error)
+	// prove asks. first is what screen returned. Its error is a rejection, or
+	// says that it could not be told.
+	prove proveFunc
+	// never says what may be wrong when no token is ever vouched for.
+	never    string
+	log      *slog.Logger
+	vouched  atomic.Bool
+	inactive atomic.Int64
 }
+
+type proveFunc func(ctx context.Context, token string, first *proof) (*proof, error)
 
 const (
 	// maxAsked bounds a token that a provider is asked about, in bytes: a longer
@@ -46,6 +53,9 @@ const (
 	maxAsked = 16 << 10
 	// defaultNegative is how long a provider's refusal is remembered.
 	defaultNegative = 10 * time.Second
+	// doubtAfter is how many tokens have to be inactive, and none active, before
+	// that is taken for a fault of the settings.
+	doubtAfter = 20
 )
 
 func newAsked(c Config, env Env, shape Shape, m *mapper) (*asked, error) {
@@ -53,7 +63,7 @@ func newAsked(c Config, env Env, shape Shape, m *mapper) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &asked{shape: shape, client: made, guard: newGuard(c, env), mapper: m, negative: c.Cache.NegativeTTL}
+	p := &asked{shape: shape, client: made, guard: newGuard(c, env), mapper: m, negative: c.Cache.NegativeTTL, log: env.Log.With("provider", c.Name)}
 	if p.negative <= 0 {
 		p.negative = defaultNegative
 	}
@@ -71,21 +81,20 @@ func (p *asked) Verify(ctx context.Context, c authz.Credential) (authz.Identity,
 	if err != nil {
 		return authz.Identity{}, err
 	}
-	id, err := p.identity(found)
+	id, err := found.identity(p.mapper)
 	return id, p.remember(err)
 }
 
 // identity makes the identity of what was proven.
-func (p *asked) identity(found *proof) (authz.Identity, error) {
-	id, err := p.mapper.identity(found.attrs, found.app, found.client)
+func (f *proof) identity(m *mapper) (authz.Identity, error) {
+	id, err := m.identity(f.attrs, f.app, f.client)
 	if err != nil {
 		return authz.Identity{}, err
 	}
-	if found.subject != "" {
-		id.Subject = found.subject
+	if f.subject != "" {
+		id.Subject = f.subject
 	}
-	id.Expires, id.Bound, id.CacheFor = found.expires, found.bound, found.cacheFor
-	id.GroupsUnknown = found.groupsUnknown
+	id.Expires, id.Bound, id.GroupsUnknown = f.expires, f.bound, f.groupsUnknown
 	return id, nil
 }
 
@@ -102,15 +111,18 @@ func (p *asked) ask(ctx context.Context, token string) (found *proof, err error)
 	if len(token) > maxAsked {
 		return nil, authz.Reject(authz.ReasonMalformedToken, "larger than 16 KiB")
 	}
+	var first *proof
 	if p.screen != nil {
-		if err := p.screen(token); err != nil {
-			return nil, err
+		first, err = p.screen(ctx, token)
+		if err != nil || first != nil && first.app {
+			return first, err // an app has no profile
 		}
 	}
 	err = p.guard.do(ctx, func(ctx context.Context) error {
-		found, err = p.prove(ctx, token)
+		found, err = p.prove(ctx, token, first)
 		return err
 	})
+	p.count(err)
 	if err != nil {
 		return nil, p.remember(err)
 	}
@@ -130,11 +142,48 @@ func (p *asked) remember(err error) error {
 // Status implements Provider.
 func (p *asked) Status() Status {
 	st := p.guard.status()
-	if st.Detail == "" && p.doubt != nil {
-		st.Detail = p.doubt()
+	if st.Detail == "" && p.doubtful() {
+		st.Detail = "none of the tokens asked about was active: " + p.never
 	}
 	return st
 }
 
+// count keeps an eye on whether any token is ever good.
+func (p *asked) count(err error) {
+	var r *authz.Rejection
+	switch {
+	case err == nil:
+		p.vouched.Store(true)
+	case p.never == "" || p.vouched.Load() || !errors.As(err, &r):
+	case r.Reason != authz.ReasonInactive:
+		p.vouched.Store(true) // the provider knew the token
+	case p.inactive.Add(1) == doubtAfter:
+		p.log.Error("none of the tokens asked about was active; the settings may be wrong", "tokens", doubtAfter, "hint", p.never)
+	}
+}
+
+func (p *asked) doubtful() bool { return p.inactive.Load() >= doubtAfter && !p.vouched.Load() }
+
 // Close implements Provider.
 func (p *asked) Close() { p.client.close() }
+
+// checkedAndAsked is a provider whose tokens are checked here first, and then
+// shown to it: a signature tells nothing of a token that was revoked.
+type checkedAndAsked struct {
+	*asked
+	signed *jwtProvider
+}
+
+// Status implements Provider: both ways must be open.
+func (p *checkedAndAsked) Status() Status {
+	if st := p.signed.Status(); !st.Ready {
+		return st
+	}
+	return p.asked.Status()
+}
+
+// Close implements Provider.
+func (p *checkedAndAsked) Close() {
+	p.asked.Close()
+	p.signed.Close()
+}

@@ -21,6 +21,9 @@ type mapper struct {
 	roles      []string
 	accounts   map[string]string
 	issuer     string
+
+	// subject is the stable key of the user or app; nil: sub.
+	subject func(attrs map[string]any) string
 }
 
 // transform changes a username; false: it cannot be.
@@ -102,6 +105,9 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 		Issuer: m.issuer, Client: client, App: app, Attributes: attrs,
 		Subject: textAt(attrs, "sub"), TokenID: firstText(attrs, "jti", "uti"), Session: textAt(attrs, "sid"),
 		ACR: textAt(attrs, "acr"), Scopes: scopes(attrs),
+	}
+	if m.subject != nil {
+		id.Subject = m.subject(attrs)
 	}
 	if t, ok := number(attrs["auth_time"]); ok {
 		id.AuthTime = time.Unix(int64(t), 0)

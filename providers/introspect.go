@@ -3,12 +3,10 @@ package providers
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -23,17 +21,7 @@ type introspector struct {
 	locate func(ctx context.Context) (string, error) // URL of the endpoint
 	rules  *jwtRules                                 // no issuers: iss is not compared
 	now    func() time.Time
-	log    *slog.Logger
-	// never says what may be wrong when no token is ever active.
-	never string
-
-	active   atomic.Bool
-	inactive atomic.Int64
 }
-
-// doubtAfter is how many tokens have to be inactive, and none active, before
-// that is taken for a fault of the settings.
-const doubtAfter = 20
 
 // introspected is a provider that is asked by introspection.
 type introspected struct {
@@ -52,8 +40,9 @@ func newIntrospected(c Config, env Env, shape Shape, rules *jwtRules, m *mapper,
 		return nil, fmt.Errorf("client_key: %w", err)
 	}
 	rules.endless = true
-	i := &introspector{client: p.client, auth: auth, rules: rules, now: env.Now, log: env.Log.With("provider", c.Name), locate: locate(p.client)}
-	p.dpop, p.prove, p.doubt = true, i.prove, i.doubt
+	i := &introspector{client: p.client, auth: auth, rules: rules, now: env.Now, locate: locate(p.client)}
+	p.dpop, p.prove = true, i.prove
+	p.never = "many servers show a client only the tokens that were issued to it or are for it"
 	return &introspected{p, i}, nil
 }
 
@@ -69,7 +58,7 @@ func introspectionAt(c Config, env Env) func(*client) func(context.Context) (str
 }
 
 // prove asks about a token.
-func (i *introspector) prove(ctx context.Context, token string) (*proof, error) {
+func (i *introspector) prove(ctx context.Context, token string, _ *proof) (*proof, error) {
 	claims, err := i.ask(ctx, token)
 	if err != nil {
 		return nil, err
@@ -114,20 +103,18 @@ func (i *introspector) judge(claims map[string]any) (*proof, error) {
 		return nil, misconfigured("the answer has no true or false in active: is that the introspection endpoint (RFC 7662)?")
 	}
 	if !active {
-		i.countInactive()
 		return nil, authz.Reject(authz.ReasonInactive, "the provider says that the token is not active")
 	}
-	i.active.Store(true)
 	if err := i.check(claims); err != nil {
 		return nil, err
 	}
-	bound, err := bindingOf(claims)
+	found, err := i.rules.proof(claims)
 	if err != nil {
 		return nil, err
 	}
-	found := &proof{attrs: claims, client: i.rules.client(claims), app: i.rules.app(claims), bound: bound}
-	if exp, there, err := timeOf(claims, "exp"); err == nil && there {
-		found.expires = exp // an answer must not outlive it (RFC 7662 §4)
+	if !found.expires.IsZero() {
+		// An answer must not outlive exp, not even by the leeway (RFC 7662 §4).
+		found.expires = found.expires.Add(-i.rules.leeway)
 	}
 	return found, nil
 }
@@ -156,33 +143,13 @@ func (i *introspector) check(claims map[string]any) error {
 	return nil
 }
 
-func (i *introspector) countInactive() {
-	if i.inactive.Add(1) == doubtAfter && !i.active.Load() {
-		i.log.Error("none of the tokens asked about was active; the settings may be wrong", "tokens", doubtAfter, "hint", i.hint())
-	}
-}
-
-func (i *introspector) doubt() string {
-	if i.inactive.Load() < doubtAfter || i.active.Load() {
-		return ""
-	}
-	return fmt.Sprintf("none of the tokens asked about was active: %s", i.hint())
-}
-
-func (i *introspector) hint() string {
-	if i.never != "" {
-		return i.never
-	}
-	return "many servers show a client only the tokens that were issued to it or are for it"
-}
-
 // Claim implements Claimant.
 func (p *introspected) Claim(claims map[string]any) (authz.Identity, error) {
 	found, err := p.introspector.judge(claims)
 	if err != nil {
 		return authz.Identity{}, err
 	}
-	return p.identity(found)
+	return found.identity(p.mapper)
 }
 
 // introspectedApp reports whether an answer is about a token without a user:

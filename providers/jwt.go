@@ -26,6 +26,8 @@ type jwtRules struct {
 	app func(claims map[string]any) bool
 	// extra is what the kind asks beyond; its error is a rejection.
 	extra func(t *signedToken, claims map[string]any) error
+	// groupsCut reports whether the list of groups is not whole; nil: it is.
+	groupsCut func(claims map[string]any) bool
 	// keyFits says whether a key may sign for these claims; nil: any.
 	keyFits func(k *publicKey, claims map[string]any) bool
 }
@@ -236,19 +238,27 @@ func appOnly(claims map[string]any) bool {
 // finish makes the identity of proven claims: it ends with the token, and is
 // bound to the key that the token is bound to.
 func (r *jwtRules) finish(claims map[string]any, m *mapper) (authz.Identity, error) {
+	found, err := r.proof(claims)
+	if err != nil {
+		return authz.Identity{}, err
+	}
+	return found.identity(m)
+}
+
+// proof is what proven claims prove.
+func (r *jwtRules) proof(claims map[string]any) (*proof, error) {
 	bound, err := bindingOf(claims)
 	if err != nil {
-		return authz.Identity{}, err
+		return nil, err
 	}
-	id, err := m.identity(claims, r.app(claims), r.client(claims))
-	if err != nil {
-		return authz.Identity{}, err
-	}
+	found := &proof{attrs: claims, client: r.client(claims), app: r.app(claims), bound: bound}
 	if exp, there, err := timeOf(claims, "exp"); err == nil && there {
-		id.Expires = exp.Add(r.leeway)
+		found.expires = exp.Add(r.leeway)
 	}
-	id.Bound = bound
-	return id, nil
+	if r.groupsCut != nil {
+		found.groupsUnknown = r.groupsCut(claims)
+	}
+	return found, nil
 }
 
 // bindingOf reads cnf (RFC 7800). A way to confirm that is not known cannot be

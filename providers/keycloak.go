@@ -68,7 +68,7 @@ func newKeycloakIntrospection(c Config, env Env, rules *jwtRules) (Provider, err
 	if err != nil {
 		return nil, err
 	}
-	p.introspector.never = "Keycloak from 26.6.2 on calls every token inactive that does not have our client in aud; add an audience mapper " +
+	p.never = "Keycloak from 26.6.2 on calls every token inactive that does not have our client in aud; add an audience mapper " +
 		"(Clients → the app's client → Client scopes → Add mapper → Audience → Included Client Audience: our client)"
 	return p, nil
 }

@@ -16,6 +16,8 @@ func Kinds() []Kind {
 		oidc,
 		oauth2,
 		keycloak,
+		okta,
+		cognito,
 	}
 }
 
@@ -55,6 +57,18 @@ func Check(c Config) []authz.Fault {
 		faults = append(faults, k.Check(Prepare(c))...)
 	}
 	return faults
+}
+
+// Warnings returns what the settings of a provider allow that is weaker than it
+// looks: to be shown, not refused.
+func Warnings(c Config) (warnings []authz.Fault) {
+	if c.AppBinding == "none" {
+		warnings = append(warnings, authz.Fault{Key: "app_binding", Problem: "tokens of any app of this provider are accepted: whoever runs one can use its users' tokens here"})
+	}
+	if k, ok := Find(c.Type); ok && k.Warn != nil {
+		warnings = append(warnings, k.Warn(Prepare(c))...)
+	}
+	return warnings
 }
 
 // Types returns the names of all types, in the table's order.

@@ -2,7 +2,6 @@ package providers
 
 import (
 	"context"
-	"maps"
 
 	"github.com/gatelodge/gatelodge/authz"
 )
@@ -76,31 +75,22 @@ func newUserinfo(c Config, env Env, m *mapper) (Provider, error) {
 		return nil, err
 	}
 	info := &profile{client: p.client, now: env.Now, url: c.Endpoints.Userinfo, scope: "openid"}
-	p.prove = func(ctx context.Context, token string) (*proof, error) {
+	p.prove = func(ctx context.Context, token string, _ *proof) (*proof, error) {
 		attrs, err := info.get(ctx, token)
 		return &proof{attrs: attrs}, err
 	}
 	return p, nil
 }
 
-// withUserinfo adds the profile of a proven token's user to the answer; what
-// was proven stands. A token without a user has none.
-func withUserinfo(prove func(context.Context, string) (*proof, error), info *profile) func(context.Context, string) (*proof, error) {
-	return func(ctx context.Context, token string) (*proof, error) {
-		found, err := prove(ctx, token)
+// withUserinfo adds the profile of a proven token's user to what prove found. A
+// token without a user has none.
+func withUserinfo(prove proveFunc, info *profile) proveFunc {
+	return func(ctx context.Context, token string, first *proof) (*proof, error) {
+		found, err := prove(ctx, token, first)
 		if err != nil || found.app {
 			return found, err
 		}
-		attrs, err := info.get(ctx, token)
-		if err != nil {
-			return nil, err
-		}
-		if err := sameSubject(textAt(found.attrs, "sub"), textAt(attrs, "sub")); err != nil {
-			return nil, err
-		}
-		maps.Copy(attrs, found.attrs)
-		found.attrs = attrs
-		return found, nil
+		return info.add(ctx, token, found)
 	}
 }
 

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"time"
 
@@ -40,6 +41,20 @@ func (p *profile) get(ctx context.Context, token string) (map[string]any, error)
 		return nil, misconfigured("the profile was answered with status 404: is its address right?")
 	}
 	return nil, r.unexpected()
+}
+
+// add puts the profile beside what was proven of a token, which stands.
+func (p *profile) add(ctx context.Context, token string, found *proof) (*proof, error) {
+	attrs, err := p.get(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameSubject(textAt(found.attrs, "sub"), textAt(attrs, "sub")); err != nil {
+		return nil, err
+	}
+	maps.Copy(attrs, found.attrs)
+	found.attrs = attrs
+	return found, nil
 }
 
 // getAs makes a GET with a token of the caller.

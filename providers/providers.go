@@ -61,6 +61,9 @@ type Kind struct {
 	// where in the provider's console the right value stands.
 	Check func(c Config) []authz.Fault
 
+	// Warn returns what c allows that is weaker than it looks; nil: nothing.
+	Warn func(c Config) []authz.Fault
+
 	// Shape says how this provider's credentials are told from others'; nil:
 	// by a prefix of their own.
 	Shape func(c Config) Shape

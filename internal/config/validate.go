@@ -183,8 +183,8 @@ func validateProviders(c *Config, d *decoder) {
 		for _, f := range providers.Check(*p) {
 			d.faultAt(join(key, f.Key), "%s", f.Problem)
 		}
-		if p.AppBinding == "none" {
-			d.warn(key+".app_binding", "tokens of any app of this provider are accepted: whoever runs one can use its users' tokens here")
+		for _, w := range providers.Warnings(*p) {
+			d.warn(join(key, w.Key), "%s", w.Problem)
 		}
 		if p.AllowHTTP {
 			d.warn(key+".allow_insecure_http", "what this provider says can be read and changed on the way")

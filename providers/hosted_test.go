@@ -1,0 +1,108 @@
+package providers
+
+import (
+	"testing"
+
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/providers/providertest"
+)
+
+func TestConformanceOkta(t *testing.T) {
+	org := Config{
+		Type: "okta", Domain: "dev-123456.okta.com", ClientID: "0oa1a2b3c4d5e6f7g8h9", ClientSecret: authz.NewSecret("okta-secret"),
+		Accounts: map[string]string{"0oabatch": "robot"},
+	}
+	t.Run("custom", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/okta", Signed: true, LeftOut: signedLeftOut(),
+			New: with(func(s *providertest.Server, variation string) Config {
+				c := org
+				c.AuthorizationServer, c.Endpoints.JWKS = "default", s.URL+"/keys"
+				if variation != "any-client" {
+					c.AllowedClients = []string{c.ClientID, "0oabatch"}
+				}
+				return c
+			}),
+		})
+	})
+	t.Run("org", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/okta/org", CatchAll: true, Secrets: []string{"okta-secret"},
+			New: with(func(s *providertest.Server, _ string) Config {
+				c := org
+				c.Endpoints.Introspection = s.URL + "/oauth2/v1/introspect"
+				c.Accounts = map[string]string{c.ClientID: "robot"}
+				return c
+			}),
+		})
+	})
+}
+
+func TestConformanceCognito(t *testing.T) {
+	pool := func(s *providertest.Server, variation string) Config {
+		c := Config{
+			Type: "cognito", UserPoolID: "eu-west-1_AbCdEf123", AllowedClients: []string{"4kdcmi1example", "1batchexample"},
+			Accounts: map[string]string{"1batchexample": "robot"}, Endpoints: Endpoints{JWKS: s.URL + "/keys"},
+		}
+		switch variation {
+		case "audience":
+			c.Audiences = []string{"https://api.example.com"}
+		case "china":
+			c.UserPoolID = "cn-north-1_AbCdEf123"
+		}
+		return c
+	}
+	t.Run("jwt", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{Dir: "testdata/cognito", Signed: true, LeftOut: signedLeftOut(), New: with(pool)})
+	})
+	t.Run("profile", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/cognito/profile", Signed: true,
+			New: with(func(s *providertest.Server, variation string) Config {
+				c := pool(s, variation)
+				c.Validation, c.Endpoints.Userinfo = "profile", s.URL+"/oauth2/userInfo"
+				return c
+			}),
+		})
+	})
+}
+
+// TestSettings looks at the form of the settings of hosted providers: each wrong
+// one is told under its key.
+func TestSettings(t *testing.T) {
+	okta := Config{Name: "x", Type: "okta", Domain: "dev-1.okta.com", AuthorizationServer: "default", ClientID: "0oa1", ClientSecret: authz.NewSecret("s")}
+	cognito := Config{Name: "x", Type: "cognito", UserPoolID: "eu-west-1_Ab1", ClientID: "c"}
+	for name, c := range map[string]struct {
+		base   Config
+		change func(*Config)
+		key    string // of the one fault; "": none
+	}{
+		"okta":                  {okta, func(*Config) {}, ""},
+		"okta org":              {okta, func(c *Config) { c.AuthorizationServer = "" }, ""},
+		"okta org, jwt":         {okta, func(c *Config) { c.AuthorizationServer, c.Validation = "", "jwt" }, "validation"},
+		"okta org, no secret":   {okta, func(c *Config) { c.AuthorizationServer, c.ClientSecret = "", authz.Secret{} }, "client_secret"},
+		"okta, no audience":     {okta, func(c *Config) { c.AuthorizationServer = "aus1" }, "audiences"},
+		"okta admin":            {okta, func(c *Config) { c.Domain = "dev-1-admin.okta.com" }, "domain"},
+		"okta URL":              {okta, func(c *Config) { c.Domain = "https://dev-1.okta.com" }, "domain"},
+		"okta none":             {okta, func(c *Config) { c.Domain, c.AuthorizationServer = "", "" }, "domain"},
+		"okta server URL":       {okta, func(c *Config) { c.AuthorizationServer, c.Audiences = "https://x/oauth2/aus1", []string{"a"} }, "authorization_server"},
+		"cognito":               {cognito, func(*Config) {}, ""},
+		"cognito none":          {cognito, func(c *Config) { c.UserPoolID = "" }, "user_pool_id"},
+		"cognito name":          {cognito, func(c *Config) { c.UserPoolID = "my pool" }, "user_pool_id"},
+		"cognito region":        {cognito, func(c *Config) { c.Region = "us-east-1" }, "region"},
+		"cognito gov":           {cognito, func(c *Config) { c.UserPoolID = "us-gov-west-1_Ab1" }, ""},
+		"cognito no client":     {cognito, func(c *Config) { c.ClientID = "" }, "audiences"},
+		"cognito introspection": {cognito, func(c *Config) { c.Validation = "introspection" }, "validation"},
+		"cognito profile":       {cognito, func(c *Config) { c.Validation = "profile" }, "domain"},
+		"cognito domain":        {cognito, func(c *Config) { c.Domain = "https://x.auth.eu-west-1.amazoncognito.com" }, "domain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := c.base
+			c.change(&settings)
+			faults := Check(settings)
+			if c.key == "" && len(faults) > 0 || c.key != "" && (len(faults) != 1 || faults[0].Key != c.key) {
+				t.Errorf("%v, want one fault at %q", faults, c.key)
+			}
+		})
+	}
+}
