@@ -13,6 +13,7 @@
 //
 //	world_test.go       puts it together
 //	client_test.go      requests byte by byte
+//	traffic_test.go     good requests that go on while something happens
 //	upstream_test.go    the API behind Envoy
 //	envoy_test.go       Envoy's configuration, in four variants
 package e2e

@@ -29,6 +29,7 @@ rules:
 // TestKeycloak follows one Keycloak through its life: it issues tokens, rotates
 // its keys, is stopped and comes back. The steps build on each other.
 func TestKeycloak(t *testing.T) {
+	t.Parallel()
 	k := realtest.NewKeycloak(t)
 	r := k.Realm(t)
 	config := fmt.Sprintf(keycloakConfig, k.URL, r.Name, realtest.RealmAudience)
@@ -38,8 +39,17 @@ func TestKeycloak(t *testing.T) {
 
 	t.Run("decides", func(t *testing.T) { keycloakDecides(t, f, r) })
 	t.Run("refuses once expired", func(t *testing.T) { keycloakExpires(t, f, r) })
+
+	// Whatever happens to Keycloak from here on, these two are never refused.
+	good := startTraffic(t, f, issues(r.UserToken(t, "web", "alice"), "alice"), issues(r.UserToken(t, "web", "bob"), "bob"))
 	t.Run("rotates keys", func(t *testing.T) { keycloakRotates(t, f, r) })
 	t.Run("stops and comes back", func(t *testing.T) { keycloakStops(t, f, r, config) })
+	good.finish(t)
+}
+
+// issues is a caller who shows a token.
+func issues(token, user string) caller {
+	return caller{request{target: "/issues", headers: []field{bearer(token)}}, user}
 }
 
 func keycloakDecides(t *testing.T, f *front, r *realtest.Realm) {
