@@ -67,11 +67,48 @@ func TestConformanceCognito(t *testing.T) {
 	})
 }
 
+func TestConformanceGoogle(t *testing.T) {
+	const number = "104242424242424242424"
+	base := Config{Type: "google", ClientID: "1234567890-abc123.apps.googleusercontent.com", Accounts: map[string]string{number: "robot"}}
+	t.Run("tokeninfo", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/google", Prefixes: []string{"ya29."},
+			New: with(func(s *providertest.Server, variation string) Config {
+				c := base
+				c.Endpoints = Endpoints{TokenInfo: s.URL + "/tokeninfo", Userinfo: s.URL + "/v1/userinfo"}
+				switch variation {
+				case "domain":
+					c.HostedDomains = []string{"example.com"}
+				case "subject":
+					c.Username = []string{"email", "sub"}
+				case "account", "unmapped":
+					c.AllowedClients = []string{c.ClientID, number}
+				}
+				if variation == "unmapped" {
+					c.Accounts = nil
+				}
+				return c
+			}),
+		})
+	})
+	t.Run("id", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/google/id", Signed: true, LeftOut: signedLeftOut(),
+			New: with(func(s *providertest.Server, _ string) Config {
+				c := base
+				c.Validation, c.HostedDomains, c.Endpoints.JWKS = "jwt", []string{"example.com"}, s.URL+"/keys"
+				return c
+			}),
+		})
+	})
+}
+
 // TestSettings looks at the form of the settings of hosted providers: each wrong
 // one is told under its key.
 func TestSettings(t *testing.T) {
 	okta := Config{Name: "x", Type: "okta", Domain: "dev-1.okta.com", AuthorizationServer: "default", ClientID: "0oa1", ClientSecret: authz.NewSecret("s")}
 	cognito := Config{Name: "x", Type: "cognito", UserPoolID: "eu-west-1_Ab1", ClientID: "c"}
+	google := Config{Name: "x", Type: "google", ClientID: "1-a.apps.googleusercontent.com"}
 	for name, c := range map[string]struct {
 		base   Config
 		change func(*Config)
@@ -95,6 +132,11 @@ func TestSettings(t *testing.T) {
 		"cognito introspection": {cognito, func(c *Config) { c.Validation = "introspection" }, "validation"},
 		"cognito profile":       {cognito, func(c *Config) { c.Validation = "profile" }, "domain"},
 		"cognito domain":        {cognito, func(c *Config) { c.Domain = "https://x.auth.eu-west-1.amazoncognito.com" }, "domain"},
+		"google":                {google, func(*Config) {}, ""},
+		"google none":           {google, func(c *Config) { c.ClientID = "" }, "client_id"},
+		"google number":         {google, func(c *Config) { c.ClientID = "1234567890" }, "client_id"},
+		"google domain":         {google, func(c *Config) { c.HostedDomains = []string{"@example.com"} }, "hosted_domains[0]"},
+		"google introspection":  {google, func(c *Config) { c.Validation = "introspection" }, "validation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := c.base

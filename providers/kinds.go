@@ -18,6 +18,7 @@ func Kinds() []Kind {
 		keycloak,
 		okta,
 		cognito,
+		google,
 	}
 }
 
