@@ -48,7 +48,7 @@ func openBench(path string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	gate, err := serve.Open(c, slog.New(slog.DiscardHandler))
+	gate, err := serve.Open(c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -187,10 +187,8 @@ func newTokenList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			switch tokenstore.Status(status) {
-			case "", tokenstore.Active, tokenstore.Expired, tokenstore.Revoked:
-			default:
-				return fmt.Errorf("--status: %q is none of active, expired, revoked", status)
+			if err := filter.OfStatus(tokenstore.Status(status), now); err != nil {
+				return err
 			}
 			return f.with(cmd, func(ctx context.Context, tokens *tokenstore.Issuer) error {
 				records, err := tokens.List(ctx, filter)
@@ -199,9 +197,7 @@ func newTokenList() *cobra.Command {
 				}
 				views := make([]tokenstore.View, 0, len(records))
 				for i := range records {
-					if v := records[i].View(now); status == "" || v.Status == tokenstore.Status(status) {
-						views = append(views, v)
-					}
+					views = append(views, records[i].View(now))
 				}
 				if f.asJSON {
 					return printJSON(cmd.OutOrStdout(), views)

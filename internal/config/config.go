@@ -62,6 +62,8 @@ type APITokens struct {
 	AllowNever   bool          `yaml:"allow_never" doc:"Tokens may be made that never expire."`
 	IdleExpiry   time.Duration `yaml:"idle_expiry" doc:"A token that was not used for so long ends; 0: never."`
 	PerUser      int           `yaml:"per_user" doc:"Most tokens a user may have; 0: any number."`
+	AdminsOnly   bool          `yaml:"admins_only" doc:"Only admins make tokens. Otherwise who logs in by one of admin.providers may make their own, by the admin API."`
+	Creators     []string      `yaml:"creator_groups" doc:"Groups whose users may make tokens of their own; empty: everybody who logs in."`
 	MaxStaleness time.Duration `yaml:"max_staleness" doc:"How long known tokens go on with the store out of reach; then 503."`
 	Htpasswd     string        `yaml:"htpasswd_file" doc:"Static users for Basic, as htpasswd writes them (bcrypt or argon2id). Rules name them static-users."`
 }
@@ -122,10 +124,11 @@ type Audit struct {
 
 // Admin is who may use the admin API.
 type Admin struct {
-	Token    authz.Secret `yaml:"token" doc:"Bearer token of the admin role, for scripts."`
-	Admins   []string     `yaml:"admins" doc:"Users with the admin role, who log in by one of the providers."`
-	Auditors []string     `yaml:"auditors" doc:"Users who may look and change nothing."`
-	Hosts    []string     `yaml:"hosts" doc:"Host names under which the admin listener may be called, beside its address."`
+	Token     authz.Secret `yaml:"token" doc:"Bearer token of the admin role, for scripts."`
+	Providers []string     `yaml:"providers" doc:"Providers whose users may log in. Default: the only one that there is; with several, none, since users of one could be named as users of another."`
+	Admins    []string     `yaml:"admins" doc:"Users with the admin role, who log in by one of these providers."`
+	Auditors  []string     `yaml:"auditors" doc:"Users who may look and change nothing."`
+	Hosts     []string     `yaml:"hosts" doc:"Host names under which the admin listener may be called, beside its address."`
 }
 
 // defaults returns what stands where the file says nothing.

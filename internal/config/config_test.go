@@ -82,6 +82,8 @@ func TestFaultsSayWhereAndWhat(t *testing.T) {
 		{minimal + "admin: {token: {vault: x}}", `admin.token: "vault" is neither env nor file`},
 		{minimal + "admin: {token: ''}", "admin.token: is empty"},
 		{minimal + "admin: {token: short}", "admin.token: is shorter than 16 bytes"},
+		{minimal + "admin: {providers: [sso]}", `admin.providers[0]: there is no provider "sso"`},
+		{minimal + "admin: {admins: [alice], auditors: [bob, alice]}", `admin.auditors[1]: "alice" stands among admins too`},
 		{minimal + "log: {level: loud}", `log.level: "loud" is none of`},
 		{minimal + "log: {audit: {allow_sample: 2}}", "log.audit.allow_sample: is 2"},
 		{minimal + "realm: &a x", "realm: anchors and aliases are not understood"},

@@ -350,9 +350,3 @@ func validateLog(c *Config, d *decoder) {
 		c.Log.Audit.File = d.path(f)
 	}
 }
-
-func validateAdmin(c *Config, d *decoder) {
-	if t := c.Admin.Token; !t.IsZero() && len(t.Reveal()) < 16 {
-		d.faultAt("admin.token", "is shorter than 16 bytes; make one with: openssl rand -hex 32")
-	}
-}

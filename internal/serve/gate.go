@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/tokenstore"
 	"github.com/gatelodge/gatelodge/providers"
 )
 
@@ -19,6 +21,7 @@ import (
 type Gate struct {
 	engine  atomic.Pointer[authz.Engine]
 	cache   *authz.Cache
+	audit   tokenstore.Audit
 	current atomic.Pointer[standing]
 	env     providers.Env
 }
@@ -28,18 +31,20 @@ type standing struct {
 	config *config.Config
 	roster *roster
 	prover *providers.DPoP // nil: bound tokens are not taken
+	login  *authz.Engine   // decides who uses the admin API
 }
 
 // Open makes a gate of a configuration. Close it to end what its providers do
-// in the background.
-func Open(c *config.Config, log *slog.Logger) (*Gate, error) {
+// in the background. audit is told of every change of an API token that is made
+// by this process; nil: nobody is.
+func Open(c *config.Config, log *slog.Logger, audit tokenstore.Audit) (*Gate, error) {
 	cache, err := authz.NewCache(authz.CacheLimits{
 		Entries: c.Cache.Entries, Bytes: c.Cache.Bytes, NegativeEntries: c.Cache.NegativeEntries,
 	})
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{cache: cache, env: providers.Env{Now: time.Now, Log: log}}
+	g := &Gate{cache: cache, audit: audit, env: providers.Env{Now: time.Now, Log: log}}
 	return g, g.Change(c)
 }
 
@@ -65,8 +70,13 @@ func (g *Gate) Change(c *config.Config) error {
 		next.retire(old)
 		return err
 	}
+	login, err := authz.New(loginPolicy(c, next), g.cache, g.env.Now)
+	if err != nil {
+		next.retire(old)
+		return err
+	}
 	g.engine.Store(engine)
-	g.current.Store(&standing{c, next, prover})
+	g.current.Store(&standing{c, next, prover, login})
 	old.retire(next)
 	return nil
 }
@@ -93,7 +103,7 @@ func (g *Gate) roster() *roster {
 	if s := g.current.Load(); s != nil {
 		return s.roster
 	}
-	return &roster{env: g.env}
+	return &roster{env: g.env, audit: g.audit}
 }
 
 // Config returns the configuration of the moment.
@@ -102,6 +112,26 @@ func (g *Gate) Config() *config.Config { return g.current.Load().config }
 // Decide implements envoy.Decider.
 func (g *Gate) Decide(ctx context.Context, q authz.Request) authz.Decision {
 	return g.engine.Load().Decide(ctx, q)
+}
+
+// Login decides who a request to the admin API is from: the way Decide does,
+// by the providers of admin.providers alone and under no rules.
+func (g *Gate) Login(ctx context.Context, q authz.Request) authz.Decision {
+	return g.current.Load().login.Decide(ctx, q)
+}
+
+// loginPolicy takes bearer tokens of the providers whose users may log in.
+// API tokens and passwords are not among them: what was made for a script must
+// not make more of its kind. Rules, shadow mode and the global switch are about
+// the protected API, and say nothing here.
+func loginPolicy(c *config.Config, r *roster) *authz.Policy {
+	p := &authz.Policy{Enabled: true, Realm: c.Realm, Headers: c.Headers}
+	for _, named := range r.named() {
+		if slices.Contains(c.Admin.Providers, named.Name) {
+			p.Providers = append(p.Providers, named)
+		}
+	}
+	return p
 }
 
 // Explain decides and tells each step.

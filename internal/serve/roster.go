@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/tokenstore"
 	"github.com/gatelodge/gatelodge/providers"
 )
 
@@ -23,6 +24,7 @@ type running struct {
 // roster is the providers of one configuration, in order.
 type roster struct {
 	env     providers.Env
+	audit   tokenstore.Audit // of changes of API tokens
 	running []*running
 }
 
@@ -31,7 +33,7 @@ type roster struct {
 // has proven, so that a change elsewhere in the file costs nobody a refusal.
 // r stays as it is until it is retired.
 func (r *roster) next(c *config.Config) (*roster, error) {
-	n := &roster{env: r.env}
+	n := &roster{env: r.env, audit: r.audit}
 	for _, settings := range c.Providers {
 		trusted := contentOf(settings.CAFile)
 		err := n.take(r, settings.Name, [2]any{settings, trusted}, settings.Cache.TTL, func() (providers.Provider, error) {

@@ -14,8 +14,10 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/envoy"
+	"github.com/gatelodge/gatelodge/internal/adminapi"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/telemetry"
+	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
 
 // stopTime is how long checks may take to end once the server stops.
@@ -68,17 +70,34 @@ func (s *server) open(c *config.Config) (err error) {
 			return err
 		}
 	}
-	if s.gate, err = Open(c, s.log); err != nil {
+	if err := s.openAudit(c); err != nil {
 		return err
 	}
-	if err := s.openAudit(c); err != nil {
+	if s.gate, err = Open(c, s.log, s.tokenChanged); err != nil {
+		s.closeAudit()
 		return err
 	}
 	s.metrics = telemetry.NewMetrics(s.state)
 	s.admin = telemetry.NewAdmin(telemetry.AdminOptions{
 		Registry: s.metrics.Registry, Ready: s.ready, Hosts: c.Admin.Hosts, Log: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	})
+	s.admin.Mux.Handle(adminapi.Root, adminapi.New(adminapi.Options{
+		Tokens: s.gate.Tokens, Login: s.gate.Login, Access: s.gate.access, Now: time.Now, Log: s.log,
+	}))
 	return nil
+}
+
+// tokenChanged tells of a change of an API token: in the record of decisions,
+// since it is what they are decided by, or in the log where there is none.
+func (s *server) tokenChanged(e tokenstore.Event, r *tokenstore.Record) {
+	if s.audit != nil {
+		err := s.audit.Change(telemetry.Change{Action: e.Action, Actor: e.Actor, TokenID: r.ID, User: r.Owner, Name: r.Name})
+		if err == nil {
+			return
+		}
+		s.log.Error("the audit record cannot be written", "error", err)
+	}
+	s.log.Info("token changed", "action", e.Action, "by", e.Actor, "token_id", r.ID, "user", r.Owner, "name", r.Name)
 }
 
 func (s *server) openAudit(c *config.Config) error {
@@ -100,6 +119,10 @@ func (s *server) openAudit(c *config.Config) error {
 
 func (s *server) close() {
 	s.gate.Close()
+	s.closeAudit()
+}
+
+func (s *server) closeAudit() {
 	if s.audit != nil {
 		s.audit.Close()
 	}

@@ -3,12 +3,12 @@ package serve
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/adminapi"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
 	"github.com/gatelodge/gatelodge/providers"
@@ -30,13 +30,13 @@ type apiTokens struct {
 // are answered 503.
 const firstSync = 2 * time.Second
 
-func openAPITokens(c *config.APITokens, env providers.Env) (*apiTokens, error) {
+func openAPITokens(c *config.APITokens, env providers.Env, audit tokenstore.Audit) (*apiTokens, error) {
 	store, err := OpenTokenStore(context.Background(), c)
 	if err != nil {
 		return nil, err
 	}
 	index := tokenstore.NewIndex(c.MaxStaleness, env.Now)
-	t := &apiTokens{store: store, Issuer: tokenstore.NewIssuer(store, index, TokenLimits(c), env.Now, auditTo(env.Log))}
+	t := &apiTokens{store: store, Issuer: tokenstore.NewIssuer(store, index, TokenLimits(c), env.Now, audit)}
 	t.Local = providers.NewLocal(index, func() providers.Status { return tokenStatus(index.Health()) })
 
 	first, cancel := context.WithTimeout(context.Background(), firstSync)
@@ -64,14 +64,6 @@ func tokenStatus(h tokenstore.Health) providers.Status {
 		s.Detail += fmt.Sprintf("; store out of reach for %s: %v", h.Age.Round(time.Second), h.Err)
 	}
 	return s
-}
-
-// auditTo writes a line for every change of a token. Denials and allows go to
-// the record of decisions; this is who made what they are decided by.
-func auditTo(log *slog.Logger) tokenstore.Audit {
-	return func(e tokenstore.Event, r *tokenstore.Record) {
-		log.Info("token changed", "action", e.Action, "token_id", r.ID, "user", r.Owner, "name", r.Name, "by", e.Actor)
-	}
 }
 
 // OpenTokenStore opens the store of the settings: for the server, and for the
@@ -121,7 +113,7 @@ func (n *roster) takeTokens(old *roster, c *config.APITokens) error {
 	if c == nil {
 		return nil
 	}
-	err := n.take(old, authz.APITokens, c, 0, func() (providers.Provider, error) { return openAPITokens(c, n.env) })
+	err := n.take(old, authz.APITokens, c, 0, func() (providers.Provider, error) { return openAPITokens(c, n.env, n.audit) })
 	if err != nil || c.Htpasswd == "" {
 		return err
 	}
@@ -131,4 +123,14 @@ func (n *roster) takeTokens(old *roster, c *config.APITokens) error {
 	}
 	settings := [2]string{c.Htpasswd, string(text)}
 	return n.take(old, providers.StaticUsers, settings, 0, func() (providers.Provider, error) { return openStaticUsers(c.Htpasswd) })
+}
+
+// access says who may use the admin API under the configuration of the moment.
+func (g *Gate) access() adminapi.Access {
+	c := g.Config()
+	a := adminapi.Access{Token: c.Admin.Token, Admins: c.Admin.Admins, Auditors: c.Admin.Auditors}
+	if t := c.APITokens; t != nil {
+		a.AdminsOnly, a.Creators = t.AdminsOnly, t.Creators
+	}
+	return a
 }

@@ -3,7 +3,9 @@ package serve
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,4 +188,78 @@ func TestAPITokensComeAndGo(t *testing.T) {
 	}
 	l.write(without)
 	l.eventually("none", func() bool { return status(withBearer(two)) == 401 })
+}
+
+// The admin API on the admin listener: a user of the one provider makes a token
+// of their own, which works at once and is no way back into the API.
+func TestAdminAPI(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	dir := t.TempDir()
+	audit := filepath.Join(dir, "audit.log")
+	l := start(t, configFor(i, fmt.Sprintf(`
+  - {name: shut, match: {paths: ["/**"]}, access: deny}
+api_tokens: {store: "sqlite:%s/tokens.db"}
+admin: {token: an-admin-token-of-32-characters., auditors: [eve]}
+log: {audit: {file: %q}}
+`, dir, audit)))
+	l.write(configFor(i, fmt.Sprintf("api_tokens: {store: \"sqlite:%s/tokens.db\"}\nadmin: {auditors: [eve]}\nlog: {audit: {file: %q}}\n", dir, audit)))
+	post := func(token, path, body string) (int, map[string]any) {
+		t.Helper()
+		req, err := http.NewRequest("POST", l.admin+"/api/v1/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var answer map[string]any
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, answer
+	}
+	l.eventually("a user of the provider", func() bool {
+		s, _ := post(i.Token("alice", nil), "tokens/revoke", `{"older_than": "0s"}`)
+		return s == 200
+	})
+	status, made := post(i.Token("alice", nil), "tokens", `{"name": "ci"}`)
+	token, _ := made["token"].(string)
+	if status != 201 || made["user"] != "alice" || made["created_by"] != "alice (sso)" {
+		t.Fatalf("%d %v", status, made)
+	}
+	l.eventually("the changed rules", func() bool { s, user, _ := l.send("GET", "/x", withBearer(token)); return s == 200 && user == "alice" })
+	if status, answer := post(token, "tokens", `{"name": "more"}`); status != 401 {
+		t.Errorf("an API token makes another: %d %v", status, answer)
+	}
+	if status, answer := post("an-admin-token-of-32-characters.", "tokens", `{"user": "bob", "name": "n"}`); status != 401 {
+		t.Errorf("an admin token that the configuration no longer has: %d %v", status, answer)
+	}
+	if status, answer := post(i.Token("eve", nil), "tokens", `{"name": "n"}`); status != 403 {
+		t.Errorf("an auditor makes a token: %d %v", status, answer)
+	}
+	if status, answer := post(i.Token("alice", nil), "tokens/"+made["id"].(string)+"/revoke", ""); status != 200 || answer["status"] != "revoked" {
+		t.Errorf("%d %v", status, answer)
+	}
+	if s, _, _ := l.send("GET", "/x", withBearer(token)); s != 401 {
+		t.Errorf("revoked here, it is not refused at once: %d", s)
+	}
+	lines, err := os.ReadFile(audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []string{"create", "revoke"} {
+		if want := fmt.Sprintf(`"msg":"token changed","action":%q,"by":"alice (sso)","token_id":%q,"user":"alice","name":"ci"}`, action, made["id"]); !strings.Contains(string(lines), want) {
+			t.Errorf("the audit record has no %s: %s", want, lines)
+		}
+	}
+	if strings.Contains(string(lines)+l.log.String(), token[3:15]) {
+		t.Error("a part of a token stands in a log")
+	}
+	if code, body := l.get("/api/v1/openapi.json"); code != 200 || !strings.Contains(body, `"openapi": "3.1.0"`) {
+		t.Errorf("the document: %d %.100s", code, body)
+	}
 }

@@ -17,6 +17,7 @@ import (
 // written in the background; when the writer cannot keep up, records are
 // dropped and counted: no decision waits for a disk.
 type Audit struct {
+	mu      sync.Mutex // held while writing
 	w       io.Writer
 	now     func() time.Time
 	sample  atomic.Uint64 // share of allows that is kept, of 1<<32
@@ -55,12 +56,39 @@ func (a *Audit) Close() {
 func (a *Audit) write() {
 	defer close(a.done)
 	for b := range a.queue {
-		if _, err := a.w.Write(*b); err != nil {
+		if err := a.line(*b); err != nil {
 			a.dropped.Add(1)
 		}
 		*b = (*b)[:0]
 		a.buffers.Put(b)
 	}
+}
+
+func (a *Audit) line(b []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, err := a.w.Write(b)
+	return err
+}
+
+// A Change is what somebody did by the admin API or the command line.
+type Change struct {
+	Action, Actor       string
+	TokenID, User, Name string
+}
+
+// Change records a change, before it returns: unlike decisions, none is ever
+// dropped.
+func (a *Audit) Change(c Change) error {
+	b := append(make([]byte, 0, 512), `{"time":"`...)
+	b = a.now().UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+	b = append(b, `","msg":"token changed"`...)
+	b = field(b, "action", c.Action)
+	b = field(b, "by", c.Actor)
+	b = field(b, "token_id", c.TokenID)
+	b = field(b, "user", c.User)
+	b = field(b, "name", c.Name)
+	return a.line(append(b, "}\n"...))
 }
 
 // Observe implements envoy.Observer.

@@ -207,7 +207,7 @@ func (i *Issuer) expiry(text string, now time.Time) (time.Time, error) {
 // ends now. expires is as in Order; empty: the token's end stays as it is.
 // f names the token; when it is not there the error wraps ErrNotFound.
 func (i *Issuer) Rotate(ctx context.Context, by string, f Filter, overlap time.Duration, expires string) (Issued, error) {
-	if err := checkID(f.ID); err != nil {
+	if err := errors.Join(checkID(f.ID), f.check()); err != nil {
 		return Issued{}, fmt.Errorf("%w: %v", ErrNotFound, err)
 	}
 	if overlap < 0 || overlap > MaxOverlap {
@@ -258,10 +258,8 @@ func (i *Issuer) Revoke(ctx context.Context, by string, f Filter) ([]Record, err
 }
 
 func (i *Issuer) revoke(ctx context.Context, action, by string, f Filter) ([]Record, error) {
-	if f.ID != "" {
-		if err := checkID(f.ID); err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrNotFound, err)
-		}
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	c := Change{Actor: by, Action: action, At: i.now().UTC().Truncate(time.Second)}
 	todo := f
@@ -313,7 +311,44 @@ func (i *Issuer) RevokeLeaked(ctx context.Context, by string, f Filter, text str
 }
 
 // List returns the tokens that match f.
-func (i *Issuer) List(ctx context.Context, f Filter) ([]Record, error) { return i.store.List(ctx, f) }
+func (i *Issuer) List(ctx context.Context, f Filter) ([]Record, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return i.store.List(ctx, f)
+}
+
+// check refuses text that no token can have: a store may choke on it.
+func (f *Filter) check() error {
+	if f.Owner != "" {
+		if err := checkText("user", f.Owner, maxUser, userSigns); err != nil {
+			return err
+		}
+	}
+	if f.After != "" && checkID(f.After) != nil {
+		return invalid("after: %v", errID)
+	}
+	if f.ID != "" && checkID(f.ID) != nil {
+		return fmt.Errorf("%w: %v", ErrNotFound, errID)
+	}
+	return nil
+}
+
+// OfStatus adds to a filter that tokens have a status at a time; "": any.
+func (f *Filter) OfStatus(s Status, at time.Time) error {
+	switch s {
+	case "":
+	case Active:
+		f.LiveAt = at
+	case Expired:
+		f.EndedAt = at
+	case Revoked:
+		f.Revoked = true
+	default:
+		return invalid("status: is none of %s, %s, %s", Active, Expired, Revoked)
+	}
+	return nil
+}
 
 // Show returns one token with its history. When it is not there the error wraps
 // ErrNotFound.

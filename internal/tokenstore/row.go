@@ -84,8 +84,14 @@ func (f Filter) where() (clause string, args []any) {
 	if !f.LiveAt.IsZero() {
 		and("revoked = 0 AND (expires = 0 OR expires > ?)", f.LiveAt.Unix())
 	}
+	if !f.EndedAt.IsZero() {
+		and("revoked = 0 AND expires <> 0 AND expires <= ?", f.EndedAt.Unix())
+	}
 	if f.Unrevoked {
 		and("revoked = 0")
+	}
+	if f.Revoked {
+		and("revoked <> 0")
 	}
 	if !f.OlderThan.IsZero() {
 		and("created < ? AND rotated < ?", f.OlderThan.Unix(), f.OlderThan.Unix())

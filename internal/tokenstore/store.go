@@ -63,7 +63,9 @@ type Filter struct {
 	Owner       string
 	Hash        *Hash     // of the present secret or the one before
 	LiveAt      time.Time // neither revoked nor expired then
+	EndedAt     time.Time // expired then, and not revoked
 	Unrevoked   bool      // not revoked, expired or not
+	Revoked     bool
 	OlderThan   time.Time // the present secret was made before then
 	UnusedSince time.Time // made before then, and not used since
 
