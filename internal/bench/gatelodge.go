@@ -54,23 +54,36 @@ type server struct {
 	judge   judge
 }
 
-// startGatelodge starts the real server and returns once its providers' keys
-// are there.
+// startGatelodge starts the real server.
 func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) {
+	folder := l.options.profiles
+	if folder == "" {
+		return l.serve(ctx, w, l.binary, "serve", "--config")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
+	return l.serve(ctx, w, self, "profiled", filepath.Join(folder, name+".pprof"))
+}
+
+// startOther starts what Gatelodge is compared to: the no-op, or another build.
+func (l *lab) startOther(ctx context.Context, w *workload) (*server, error) {
+	if l.options.against == "" {
+		return l.startNoop(ctx)
+	}
+	return l.serve(ctx, w, l.options.against, "serve", "--config")
+}
+
+// serve starts a program that serves by the configuration named in its last
+// argument, and returns once its providers' keys are there.
+func (l *lab) serve(ctx context.Context, w *workload, program string, args ...string) (*server, error) {
 	file := filepath.Join(l.dir, "gatelodge.yaml")
 	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
 		return nil, err
 	}
-	program, args := l.binary, []string{"serve", "--config", file}
-	if folder := l.options.profiles; folder != "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
-		program, args = self, []string{"profiled", filepath.Join(folder, name+".pprof"), file}
-	}
-	p, err := launch(ctx, l.dir, "gatelodge", program, args...)
+	p, err := launch(ctx, l.dir, "gatelodge", program, append(args, file)...)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ type options struct {
 	only   string // part of the names of the workloads to run
 
 	profiles string // folder for a CPU profile of each workload; "": none
+	against  string // another gatelodge binary, in the place of the no-op
+	binary   string // in the place of the one that the tree makes
 }
 
 func parse(args []string) (*options, error) {
@@ -56,12 +58,14 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
 	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
 	f.StringVar(&o.profiles, "profile", "", "a `folder` for CPU profiles of gatelodge, one a workload")
+	f.StringVar(&o.against, "against", "", "another gatelodge `binary`, to be compared to instead of the no-op")
+	f.StringVar(&o.binary, "binary", "", "the gatelodge `binary` to measure, instead of one built from the tree")
 	f.BoolVar(&quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 || o.rounds < 1 || o.checks < 1 {
-		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD] [-profile FOLDER]")
+		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD] [-profile FOLDER] [-binary FILE] [-against FILE]")
 	}
 	if quick {
 		o.rounds, o.checks, o.tokens = 1, 300, 50
@@ -90,8 +94,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(l.dir) }()
-	if l.binary, err = build(ctx, l.dir); err != nil {
-		return err
+	if l.binary = o.binary; l.binary == "" {
+		if l.binary, err = build(ctx, l.dir); err != nil {
+			return err
+		}
 	}
 	if l.issuer, err = newIssuer(manyTokens); err != nil {
 		return err

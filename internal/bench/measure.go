@@ -56,7 +56,7 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		return nil, err
 	}
 	defer gatelodge.stop()
-	noop, err := l.startNoop(ctx)
+	noop, err := l.startOther(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -85,17 +85,23 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		}
 	}
 	for round := range l.options.rounds {
-		turns := []*server{gatelodge, noop}
-		if round%2 == 1 {
-			slices.Reverse(turns)
-		}
 		list := w.requests(l.issuer, w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round)))))
-		for _, s := range turns {
-			sample, err := s.timed(func() ([]time.Duration, error) { return senders[s].run(c, list, inFlight, s.judge) })
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
+		took := map[*server]*took{gatelodge: {}, noop: {}}
+		for turn := range turns {
+			order := []*server{gatelodge, noop}
+			if turn%2 == 1 {
+				slices.Reverse(order)
 			}
-			series[s].samples = append(series[s].samples, sample)
+			slice := list[turn*len(list)/turns : (turn+1)*len(list)/turns]
+			for _, s := range order {
+				err := took[s].run(s, func() ([]time.Duration, error) { return senders[s].run(c, slice, inFlight, s.judge) })
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
+				}
+			}
+		}
+		for s, t := range took {
+			series[s].samples = append(series[s].samples, t.sample())
 		}
 	}
 	for s, list := range series {
@@ -110,25 +116,41 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 // Envoy.
 const inFlight = 32
 
-// timed takes the server's CPU time around a run.
-func (s *server) timed(run func() ([]time.Duration, error)) (sample, error) {
+// turns of a round: the servers take turns in each, so that what else the
+// machine does meets both.
+const turns = 6
+
+// took is what one server used in a round so far.
+type took struct {
+	cpu, wall time.Duration
+	each      []time.Duration
+}
+
+// run takes the server's CPU time around send.
+func (t *took) run(s *server, send func() ([]time.Duration, error)) error {
 	before, err := s.cpu()
 	if err != nil {
-		return sample{}, err
+		return err
 	}
 	began := time.Now()
-	took, err := run()
+	each, err := send()
 	if err != nil {
-		return sample{}, err
+		return err
 	}
-	wall := time.Since(began)
+	t.wall += time.Since(began)
 	after, err := s.cpu()
 	if err != nil {
-		return sample{}, err
+		return err
 	}
-	n := time.Duration(len(took))
+	t.cpu += after - before
+	t.each = append(t.each, each...)
+	return nil
+}
+
+func (t *took) sample() sample {
+	n := len(t.each)
 	return sample{
-		perCheck: (after - before) / n, p50: quantile(took, 0.50), p99: quantile(took, 0.99),
-		rate: float64(n) / wall.Seconds(),
-	}, nil
+		perCheck: t.cpu / time.Duration(n), p50: quantile(t.each, 0.50), p99: quantile(t.each, 0.99),
+		rate: float64(n) / t.wall.Seconds(),
+	}
 }
