@@ -30,7 +30,15 @@ type Credential struct {
 	Kind   Kind
 	User   string // Basic only: the user-id, not proven
 	Secret Secret // the token, the key or the password
+
+	// Notes is where providers leave what they have read off the credential,
+	// so that it is taken apart once; nil: nothing is left anywhere.
+	Notes *Notes
 }
+
+// Notes is what was read off one credential in the course of one decision.
+// Nothing in it is proven, and it ends with the decision.
+type Notes struct{ Value any }
 
 // extract finds the one credential of a request. With a Reason the request is
 // not to be answered by any provider: no credential (ReasonNoCredential), one

@@ -341,6 +341,7 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
 		}
+		cred.Notes = new(Notes)
 		owner := rule.owner(cred)
 		if owner == nil {
 			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
@@ -360,36 +361,57 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 	return true
 }
 
-// verify has the owner of a credential look at it, once for all who wait, and
-// remembers the answer.
+// verify has the owner of a credential look at it and remembers the answer. A
+// provider that has to ask somebody is asked once for all who wait.
 func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider, cred Credential) (*entry, error) {
+	if p, ok := owner.Provider.(Offline); ok {
+		if id, done, err := verifyOffline(ctx, p, cred); done {
+			return e.remember(key, owner, id, err)
+		}
+	}
 	kept := Credential{Kind: cred.Kind, User: strings.Clone(cred.User), Secret: cred.Secret.Clone()}
 	return e.flights.join(ctx, key, func(ctx context.Context) (*entry, error) {
 		id, err := owner.Verify(ctx, kept)
-		now := e.now()
-		var refusal *Rejection
-		switch {
-		case errors.As(err, &refusal) && refusal.CacheFor > 0:
-			found := &entry{provider: owner, refusal: refusal}
-			e.cache.put(key, found, now, refusal.CacheFor)
-			return found, nil
-		case err != nil:
-			return nil, err
-		case id.User == "":
-			return nil, errNoUser
-		}
-		if !e.keepAttributes {
-			id.Attributes = nil
-		}
-		found := &entry{provider: owner, identity: &id}
-		if !id.Expires.IsZero() {
-			found.expiry = id.Expires.Unix()
-		}
-		if ttl := cacheFor(&id, owner, now); ttl > 0 {
-			e.cache.put(key, found, now, ttl)
-		}
-		return found, nil
+		return e.remember(key, owner, id, err)
 	})
+}
+
+func verifyOffline(ctx context.Context, p Offline, cred Credential) (id Identity, done bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// Nothing of the panic's value is kept: it could hold the token.
+			id, done, err = Identity{}, true, fmt.Errorf("%w: %T", errPanic, p)
+		}
+	}()
+	return p.VerifyOffline(ctx, cred)
+}
+
+// remember turns a provider's answer into an entry, kept as long as it may be.
+func (e *Engine) remember(key cacheKey, owner *NamedProvider, id Identity, err error) (*entry, error) {
+	now := e.now()
+	switch {
+	case err != nil:
+		var refusal *Rejection
+		if !errors.As(err, &refusal) || refusal.CacheFor <= 0 {
+			return nil, err
+		}
+		found := &entry{provider: owner, refusal: refusal}
+		e.cache.put(key, found, now, refusal.CacheFor)
+		return found, nil
+	case id.User == "":
+		return nil, errNoUser
+	}
+	if !e.keepAttributes {
+		id.Attributes = nil
+	}
+	found := &entry{provider: owner, identity: &id}
+	if !id.Expires.IsZero() {
+		found.expiry = id.Expires.Unix()
+	}
+	if ttl := cacheFor(&id, owner, now); ttl > 0 {
+		e.cache.put(key, found, now, ttl)
+	}
+	return found, nil
 }
 
 var errNoUser = errors.New("the provider answered with an identity without a user")

@@ -22,6 +22,17 @@ type Provider interface {
 	Verify(ctx context.Context, c Credential) (Identity, error)
 }
 
+// Offline is a Provider that can mostly verify by itself: it has the keys.
+// Where it can, nobody has to wait for anybody, and no copy is made.
+type Offline interface {
+	Provider
+
+	// VerifyOffline does what Verify does, without I/O and without waiting.
+	// done is false where it would take either: then Verify is to be asked.
+	// Nothing that is returned may share memory with the credential.
+	VerifyOffline(ctx context.Context, c Credential) (id Identity, done bool, err error)
+}
+
 // Immediate is a Provider that answers from memory. It is asked about every
 // request: its answers are neither cached nor joined, so that a revocation
 // holds at once.

@@ -23,23 +23,22 @@ type Observer interface {
 }
 
 // check is the whole trip of one request: read, decide, tell, answer.
-func (s *Server) check(ctx context.Context, in mem.BufferSlice) *answer {
-	trip := trips.Get().(*trip)
-	defer trips.Put(trip)
+func (s *Server) check(ctx context.Context, t *trip) *answer {
 	if !s.enter() {
-		trip.q = authz.Request{}
-		return s.answer(&trip.q, &authz.Decision{Reason: authz.ReasonOverload, RetryAfter: time.Second})
+		t.q = authz.Request{}
+		t.d = authz.Decision{Reason: authz.ReasonOverload, RetryAfter: time.Second}
+		return s.answer(&t.q, &t.d)
 	}
 	defer s.leave()
 
 	start := s.now()
-	data := in.MaterializeToBuffer(mem.DefaultBufferPool())
+	data := t.in.data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer data.Free()
-	d := s.decide(ctx, data.ReadOnlyData(), &trip.q)
+	t.d = s.decide(ctx, data.ReadOnlyData(), &t.q)
 	if s.observer != nil {
-		s.observer.Observe(&trip.q, &d, s.now().Sub(start))
+		s.observer.Observe(&t.q, &t.d, s.now().Sub(start))
 	}
-	return s.answer(&trip.q, &d)
+	return s.answer(&t.q, &t.d)
 }
 
 // decide reads a check and has it decided. A panic is a denial, and nothing of
@@ -55,7 +54,11 @@ func (s *Server) decide(ctx context.Context, data []byte, q *authz.Request) (d a
 }
 
 // trip is what one check needs of memory, used again for the next.
-type trip struct{ q authz.Request }
+type trip struct {
+	in frame
+	q  authz.Request
+	d  authz.Decision
+}
 
 var trips = sync.Pool{New: func() any { return new(trip) }}
 
@@ -76,7 +79,7 @@ func (s *Server) answer(q *authz.Request, d *authz.Decision) *answer {
 		s.rendered.Store(r)
 	}
 	a := answers.Get().(*answer)
-	a.bytes = r.write(a.bytes[:0], q, d)
+	*a = r.write((*a)[:0], q, d)
 	return a
 }
 

@@ -95,12 +95,13 @@ var service = grpc.ServiceDesc{
 }
 
 func handleCheck(server any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	var in frame
-	if err := decode(&in); err != nil {
+	t := trips.Get().(*trip)
+	defer trips.Put(t)
+	if err := decode(&t.in); err != nil {
 		return nil, err // no message came: there is nothing to answer
 	}
-	defer in.data.Free()
-	return server.(*Server).check(ctx, in.data), nil
+	defer t.in.data.Free()
+	return server.(*Server).check(ctx, t), nil
 }
 
 // enter counts a check in; false: too many at once.

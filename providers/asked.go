@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -72,7 +73,7 @@ func newAsked(c Config, env Env, shape Shape, m *mapper) (*asked, error) {
 
 // Owns implements authz.Provider.
 func (p *asked) Owns(c authz.Credential) bool {
-	return (c.Kind == authz.Bearer || p.dpop && c.Kind == authz.DPoP) && p.shape.owns(c.Secret.Reveal())
+	return (c.Kind == authz.Bearer || p.dpop && c.Kind == authz.DPoP) && p.shape.owns(&c)
 }
 
 // Verify implements authz.Provider.
@@ -92,7 +93,7 @@ func (f *proof) identity(m *mapper) (authz.Identity, error) {
 		return authz.Identity{}, err
 	}
 	if f.subject != "" {
-		id.Subject = f.subject
+		id.Subject = strings.Clone(f.subject) // apart from the answer: see compact
 	}
 	id.Expires, id.Bound, id.GroupsUnknown = f.expires, f.bound, f.groupsUnknown
 	return id, nil

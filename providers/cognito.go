@@ -103,7 +103,7 @@ func newCognito(c Config, env Env) (Provider, error) {
 
 // cognitoScreen lets through to userInfo what proved good and what it takes.
 func cognitoScreen(ctx context.Context, token string, p *jwtProvider) (*proof, error) {
-	claims, err := p.rules.verify(ctx, token, p.keys, p.now())
+	claims, err := p.rules.verify(ctx, authz.Credential{Secret: authz.NewSecret(token)}, p.keys.find, p.now())
 	if err != nil {
 		return nil, err
 	}

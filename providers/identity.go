@@ -125,7 +125,37 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 	} else {
 		id.User, err = m.user(attrs)
 	}
+	if err == nil {
+		compact(&id)
+	}
 	return id, err
+}
+
+// compact copies the texts of an identity into one piece of memory of their
+// own. They were parts of the provider's whole answer, which would stay in
+// memory for as long as the identity is remembered.
+func compact(id *authz.Identity) {
+	texts := make([]*string, 0, 32)
+	texts = append(texts, &id.User, &id.Subject, &id.Email, &id.Client, &id.TokenID, &id.Session, &id.ACR)
+	for _, list := range [][]string{id.Groups, id.Roles, id.Scopes} {
+		for i := range list {
+			texts = append(texts, &list[i])
+		}
+	}
+	size := 0
+	for _, s := range texts {
+		size += len(*s)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, s := range texts {
+		all.WriteString(*s)
+	}
+	rest := all.String()
+	for _, s := range texts {
+		n := len(*s)
+		*s, rest = rest[:n], rest[n:]
+	}
 }
 
 func (m *mapper) account(client string) (string, error) {

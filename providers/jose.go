@@ -32,30 +32,60 @@ type signedToken struct {
 // could be read in two ways, or asks for what we do not do, is refused here,
 // before any library sees it.
 func parseToken(token string) (*signedToken, error) {
-	malformed := func(why string) (*signedToken, error) {
-		return nil, authz.Reject(authz.ReasonMalformedToken, "%s", why)
+	payload, err := decodePayload(token)
+	if err != nil {
+		return nil, err
 	}
+	t, err := parseSignature(token)
+	if err == nil {
+		t.payload = payload
+	}
+	return t, err
+}
+
+func malformed(why string) error { return authz.Reject(authz.ReasonMalformedToken, "%s", why) }
+
+// split finds the two dots of a compact JWS.
+func split(token string) (first, last int, err error) {
 	if len(token) > maxToken {
-		return malformed("larger than 64 KiB")
+		return 0, 0, malformed("larger than 64 KiB")
 	}
-	first := strings.IndexByte(token, '.')
-	last := strings.LastIndexByte(token, '.')
+	first = strings.IndexByte(token, '.')
+	last = strings.LastIndexByte(token, '.')
 	if first <= 0 || last == len(token)-1 || last <= first+1 || strings.IndexByte(token[first+1:last], '.') >= 0 {
-		return malformed("not three parts")
+		return 0, 0, malformed("not three parts")
+	}
+	return first, last, nil
+}
+
+func decodePayload(token string) ([]byte, error) {
+	first, last, err := split(token)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := decodePart(token[first+1 : last])
+	if err != nil {
+		return nil, malformed("payload is not base64url")
+	}
+	return payload, nil
+}
+
+// parseSignature is parseToken without the payload.
+func parseSignature(token string) (*signedToken, error) {
+	first, last, err := split(token)
+	if err != nil {
+		return nil, err
 	}
 	rawHeader, err := decodePart(token[:first])
 	if err != nil {
-		return malformed("header is not base64url")
+		return nil, malformed("header is not base64url")
 	}
 	t := &signedToken{signed: token[:last]}
-	if t.payload, err = decodePart(token[first+1 : last]); err != nil {
-		return malformed("payload is not base64url")
-	}
 	if t.signature, err = decodePart(token[last+1:]); err != nil {
-		return malformed("signature is not base64url")
+		return nil, malformed("signature is not base64url")
 	}
 	if t.header, err = parseObject(rawHeader); err != nil {
-		return malformed("header: " + err.Error())
+		return nil, malformed("header: " + err.Error())
 	}
 	return t, t.checkHeader()
 }
@@ -63,11 +93,13 @@ func parseToken(token string) (*signedToken, error) {
 // decodePart decodes unpadded base64url (RFC 7515 §2): no white space, and no
 // second spelling of the same bytes.
 func decodePart(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") { // which Go's decoder passes over
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 { // which Go's decoder passes over
 		return nil, base64.CorruptInputError(0)
 	}
-	return base64.RawURLEncoding.Strict().DecodeString(s)
+	return strictBase64.DecodeString(s)
 }
+
+var strictBase64 = base64.RawURLEncoding.Strict()
 
 // checkHeader looks at the members that say how the token is to be read. Keys
 // that come with the token (jwk, jku, x5u, x5c) are not looked at at all.
@@ -166,24 +198,46 @@ func (t *signedToken) digest(h crypto.Hash) []byte {
 	return d.Sum(nil)
 }
 
-// unverifiedIssuer returns iss of a token that looks like a JWS, "" for
+// claims are those of a token, read once for all providers that are asked
+// about it. They are not proven.
+type claims struct {
+	token string // whose they are
+	all   map[string]any
+	err   error // a rejection: they cannot be read
+}
+
+// claimsOf reads the claims of a credential, or finds them in its notes.
+func claimsOf(c *authz.Credential) *claims {
+	token := c.Secret.Reveal()
+	if c.Notes != nil {
+		if found, ok := c.Notes.Value.(*claims); ok && found.token == token {
+			return found
+		}
+	}
+	found := readClaims(token)
+	if c.Notes != nil {
+		c.Notes.Value = found
+	}
+	return found
+}
+
+func readClaims(token string) *claims {
+	payload, err := decodePayload(token)
+	if err != nil {
+		return &claims{token: token, err: err}
+	}
+	all, err := parseObject(payload)
+	if err != nil {
+		return &claims{token: token, err: authz.Reject(authz.ReasonMalformedToken, "payload: %v", err)}
+	}
+	return &claims{token: token, all: all}
+}
+
+// unverifiedIssuer returns iss of a credential that looks like a JWS, "" for
 // anything else. Nothing is proven by it: it only says who is to be asked.
-func unverifiedIssuer(token string) string {
-	if len(token) > maxToken || !strings.HasPrefix(token, "ey") {
+func unverifiedIssuer(c *authz.Credential) string {
+	if !strings.HasPrefix(c.Secret.Reveal(), "ey") {
 		return ""
 	}
-	first := strings.IndexByte(token, '.')
-	last := strings.LastIndexByte(token, '.')
-	if first < 0 || last <= first {
-		return ""
-	}
-	payload, err := decodePart(token[first+1 : last])
-	if err != nil {
-		return ""
-	}
-	claims, err := parseObject(payload)
-	if err != nil {
-		return ""
-	}
-	return textAt(claims, "iss")
+	return textAt(claimsOf(c).all, "iss")
 }

@@ -219,6 +219,22 @@ func (s *keySet) find(ctx context.Context, t *signedToken) ([]*publicKey, error)
 	return nil, authz.Reject(authz.ReasonUnknownKey, "the provider has no such key")
 }
 
+// errNotAtHand says that a key would have to be fetched, or waited for.
+var errNotAtHand = errors.New("the key is not at hand")
+
+// findNow is find for those who do not wait: the error is errNotAtHand where
+// that would be needed.
+func (s *keySet) findNow(_ context.Context, t *signedToken) ([]*publicKey, error) {
+	k, err := s.usable()
+	if err != nil {
+		return nil, errNotAtHand
+	}
+	if found := k.suiting(t); len(found) > 0 {
+		return found, nil
+	}
+	return nil, errNotAtHand
+}
+
 func (s *keySet) usable() (*keys, error) {
 	k := s.current.Load()
 	if k == nil || s.now().Sub(k.at) > maxStale {

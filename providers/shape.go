@@ -3,6 +3,8 @@ package providers
 import (
 	"slices"
 	"strings"
+
+	"github.com/gatelodge/gatelodge/authz"
 )
 
 // Shape is how the credentials of a provider are told from others', as far as
@@ -29,11 +31,12 @@ func ShapeOf(c Config) Shape {
 // owns reports whether a token has the shape. One that names an issuer belongs
 // to that one alone, and one with a prefix that is known to be somebody's to
 // him alone: a catch-all is never shown those.
-func (s Shape) owns(token string) bool {
+func (s Shape) owns(c *authz.Credential) bool {
+	token := c.Secret.Reveal()
 	if slices.ContainsFunc(s.Prefixes, func(p string) bool { return strings.HasPrefix(token, p) }) {
 		return true
 	}
-	if issuer := unverifiedIssuer(token); issuer != "" {
+	if issuer := unverifiedIssuer(c); issuer != "" {
 		return slices.Contains(s.Issuers, issuer)
 	}
 	return s.CatchAll && !slices.ContainsFunc(knownPrefixes, func(p string) bool { return strings.HasPrefix(token, p) })

@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -16,9 +17,9 @@ const maxDepth = 32
 // without lone surrogates, and nothing may follow.
 //
 // Numbers come out as int64 where they are whole and fit, else as float64.
-// Strings of the result are copies.
+// Strings of the result share one copy of data: who keeps one of them keeps all.
 func parseObject(data []byte) (map[string]any, error) {
-	p := jsonParser{data: data}
+	p := jsonParser{data: string(data)}
 	p.space()
 	if p.peek() != '{' {
 		return nil, errNotObject
@@ -44,7 +45,7 @@ var (
 )
 
 type jsonParser struct {
-	data []byte
+	data string
 	at   int
 }
 
@@ -80,7 +81,11 @@ func (p *jsonParser) object(depth int) (map[string]any, error) {
 		return nil, errDepth
 	}
 	p.at++ // {
-	m := make(map[string]any, 8)
+	members := 8
+	if depth == 0 {
+		members = 28 // most tokens have fewer claims; growing costs more than the room
+	}
+	m := make(map[string]any, members)
 	p.space()
 	if p.take('}') {
 		return m, nil
@@ -158,8 +163,8 @@ func (p *jsonParser) value(depth int) (any, error) {
 }
 
 func (p *jsonParser) word(w string) error {
-	if end := p.at + len(w); end <= len(p.data) && string(p.data[p.at:end]) == w {
-		p.at = end
+	if strings.HasPrefix(p.data[p.at:], w) {
+		p.at += len(w)
 		return nil
 	}
 	return errSyntax
@@ -195,7 +200,7 @@ func (p *jsonParser) number() (any, error) {
 			return nil, errSyntax
 		}
 	}
-	text := string(p.data[start:p.at])
+	text := p.data[start:p.at]
 	if integer {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return n, nil
@@ -208,27 +213,29 @@ func (p *jsonParser) number() (any, error) {
 	return f, nil
 }
 
-// text reads a string. One without escapes, as nearly all are, is one copy.
+// text reads a string. One without escapes, as nearly all are, is not copied.
 func (p *jsonParser) text() (string, error) {
 	if !p.take('"') {
 		return "", errSyntax
 	}
-	start := p.at
-	for p.at < len(p.data) {
-		switch c := p.data[p.at]; {
+	start, bits := p.at, byte(0)
+	for i := start; i < len(p.data); i++ {
+		c := p.data[i]
+		switch {
 		case c == '"':
-			s := p.data[start:p.at]
-			p.at++
-			if !utf8.Valid(s) {
+			s := p.data[start:i]
+			p.at = i + 1
+			if bits >= utf8.RuneSelf && !utf8.ValidString(s) {
 				return "", errText
 			}
-			return string(s), nil
+			return s, nil
 		case c == '\\':
+			p.at = i
 			return p.escaped(start)
 		case c < ' ':
 			return "", errText
 		}
-		p.at++
+		bits |= c
 	}
 	return "", errSyntax
 }
@@ -302,7 +309,7 @@ func (p *jsonParser) hex4() (rune, error) {
 		return 0, errSyntax
 	}
 	var r rune
-	for _, c := range p.data[p.at : p.at+4] {
+	for _, c := range []byte(p.data[p.at : p.at+4]) {
 		switch {
 		case '0' <= c && c <= '9':
 			c -= '0'

@@ -65,7 +65,7 @@ func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) 
 		return nil, err
 	}
 	name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
-	return l.serve(ctx, w, self, "profiled", filepath.Join(folder, name+".pprof"))
+	return l.serve(ctx, w, self, "profiled", filepath.Join(folder, name))
 }
 
 // startOther starts what Gatelodge is compared to: the no-op, or another build.

@@ -57,7 +57,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; the median counts")
 	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
 	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
-	f.StringVar(&o.profiles, "profile", "", "a `folder` for CPU profiles of gatelodge, one a workload")
+	f.StringVar(&o.profiles, "profile", "", "a `folder` for profiles of gatelodge, of CPU time and allocations, one of each a workload")
 	f.StringVar(&o.against, "against", "", "another gatelodge `binary`, to be compared to instead of the no-op")
 	f.StringVar(&o.binary, "binary", "", "the gatelodge `binary` to measure, instead of one built from the tree")
 	f.BoolVar(&quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")

@@ -4,6 +4,7 @@
 //	roster.go  the providers, kept across configurations where they can be
 //	serve.go   listeners, reload, orderly end
 //	tls.go     certificates that are read again when they change
+//	memory.go  the garbage collector's pace
 //
 // Nothing in it decides: it only makes what does.
 package serve

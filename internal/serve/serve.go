@@ -34,6 +34,7 @@ type Options struct {
 // Run serves by a configuration file until ctx is done, and follows its
 // changes. It returns a *config.Faults for a file that is not to be served by.
 func Run(ctx context.Context, o Options) error {
+	defer keepHeadroom()()
 	c, warnings, err := config.Load(o.Config)
 	if err != nil {
 		return err

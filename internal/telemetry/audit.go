@@ -53,18 +53,35 @@ func (a *Audit) Close() {
 	<-a.done
 }
 
+// auditBatch is how much is written at once, in bytes, where records come
+// faster than they can be written one by one.
+const auditBatch = 64 << 10
+
 func (a *Audit) write() {
 	defer close(a.done)
+	batch := make([]byte, 0, auditBatch)
 	for b := range a.queue {
-		if err := a.line(*b); err != nil {
-			a.dropped.Add(1)
+		records := uint64(0)
+		for batch = batch[:0]; b != nil; {
+			batch = append(batch, *b...)
+			records++
+			*b = (*b)[:0]
+			a.buffers.Put(b)
+			b = nil
+			if len(batch) < auditBatch {
+				select {
+				case b = <-a.queue: // nil once it is closed and empty
+				default:
+				}
+			}
 		}
-		*b = (*b)[:0]
-		a.buffers.Put(b)
+		if err := a.lines(batch); err != nil {
+			a.dropped.Add(records)
+		}
 	}
 }
 
-func (a *Audit) line(b []byte) error {
+func (a *Audit) lines(b []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, err := a.w.Write(b)
@@ -88,7 +105,7 @@ func (a *Audit) Change(c Change) error {
 	b = field(b, "token_id", c.TokenID)
 	b = field(b, "user", c.User)
 	b = field(b, "name", c.Name)
-	return a.line(append(b, "}\n"...))
+	return a.lines(append(b, "}\n"...))
 }
 
 // Observe implements envoy.Observer.

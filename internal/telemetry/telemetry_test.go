@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,7 +71,7 @@ func (s stuck) Write(b []byte) (int, error) {
 func TestAStuckWriterHoldsNobodyUp(t *testing.T) {
 	s := stuck{make(chan struct{})}
 	a := NewAudit(s, 1, time.Now)
-	for range auditQueue + 100 {
+	for range 2 * auditQueue { // some fit into the batch that cannot be written
 		a.Observe(someRequest, someDecision, 0)
 	}
 	if a.Dropped() == 0 {
@@ -78,6 +79,29 @@ func TestAStuckWriterHoldsNobodyUp(t *testing.T) {
 	}
 	close(s.release)
 	a.Close()
+}
+
+// counting counts the records that come to it, and in how many pieces.
+type counting struct{ writes, records int }
+
+func (c *counting) Write(b []byte) (int, error) {
+	c.writes++
+	c.records += bytes.Count(b, []byte("\n"))
+	return len(b), nil
+}
+
+func TestRecordsThatWaitAreWrittenTogether(t *testing.T) {
+	var w counting
+	s := stuck{make(chan struct{})}
+	a := NewAudit(io.MultiWriter(s, &w), 1, time.Now)
+	for range 1000 {
+		a.Observe(someRequest, someDecision, 0)
+	}
+	close(s.release)
+	a.Close()
+	if w.records != 1000 || a.Dropped() != 0 || w.writes > 20 {
+		t.Errorf("%d records in %d writes, %d dropped", w.records, w.writes, a.Dropped())
+	}
 }
 
 func TestAdmin(t *testing.T) {
