@@ -69,7 +69,7 @@ func newDeskWith(t *testing.T, issuerOfUsers *providertest.Issuer) *desk {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(d.log, nil))
-	issuer := tokenstore.NewIssuer(d.store, d.index, tokenstore.Limits{MaxLifetime: 365 * 24 * time.Hour, PerUser: 50}, time.Now, nil)
+	issuer := tokenstore.NewIssuer(d.store, d.index, tokenstore.Limits{MaxLifetime: 365 * 24 * time.Hour, PerUser: 100_000}, time.Now, nil)
 	server := httptest.NewServer(New(Options{
 		Tokens: func() *tokenstore.Issuer {
 			if d.none {

@@ -47,8 +47,8 @@ func readBody(w http.ResponseWriter, r *http.Request, mediaType string, otherwis
 }
 
 // readJSON takes the body, one JSON value, into to: a pointer to a struct, or
-// to a list of them. Members that are not known, of another case, there twice
-// or null are refused: what was meant by them would be forgotten.
+// to a list of them. Members that are not known, of another case, there twice,
+// null or empty are refused: what was meant by them would be forgotten.
 func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
 	text, err := readBody(w, r, "application/json", errNotJSON)
 	switch {
@@ -99,8 +99,8 @@ func strictAt(d *json.Decoder, known map[string]bool, depth int) error {
 	switch {
 	case err != nil:
 		return bad("the body is not JSON")
-	case token == nil:
-		return bad("null is not taken; leave the member out")
+	case token == nil, token == "":
+		return bad("null and empty texts are not taken; leave the member out")
 	case depth > maxDepth:
 		return bad("the body is nested too deeply")
 	}

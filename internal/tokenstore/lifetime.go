@@ -2,8 +2,8 @@ package tokenstore
 
 import (
 	"errors"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -11,24 +11,26 @@ const day = 24 * time.Hour
 
 var errLifetime = errors.New("write a time as 90d, 12h or 30m")
 
+// lifetimes has few enough digits that no sum overflows.
+var lifetimes = regexp.MustCompile(`^(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?$`)
+
 // ParseLifetime reads a time that may count in days: "90d", "1d12h", "30m".
-func ParseLifetime(text string) (time.Duration, error) {
-	var total time.Duration
-	if days, rest, ok := strings.Cut(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
+func ParseLifetime(text string) (total time.Duration, err error) {
+	found := lifetimes.FindStringSubmatch(text)
+	if found == nil || text == "" {
+		return 0, errLifetime
+	}
+	for i, unit := range []time.Duration{day, time.Hour, time.Minute, time.Second} {
+		if found[i+1] == "" {
+			continue
+		}
+		n, err := strconv.Atoi(found[i+1])
 		if err != nil {
 			return 0, errLifetime
 		}
-		if total = time.Duration(n) * day; rest == "" {
-			return total, nil
-		}
-		text = rest
+		total += time.Duration(n) * unit
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || strings.HasPrefix(text, "+") || d > 1<<16*day {
-		return 0, errLifetime
-	}
-	return total + d, nil
+	return total, nil
 }
 
 // FormatLifetime writes what ParseLifetime reads, in days where it is whole days.
@@ -36,5 +38,5 @@ func FormatLifetime(d time.Duration) string {
 	if d >= day && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	return d.String()
+	return d.Truncate(time.Second).String()
 }

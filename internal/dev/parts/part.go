@@ -29,6 +29,7 @@ func Table() []Part {
 		{Name: "oidc-provider", Version: "9.13.3", Needs: []string{"node"}, install: installOIDCProvider},
 		{Name: "postgres", Version: "0.6.0", Elsewhere: machinePostgres, install: installPostgres},
 		{Name: "kubernetes-schemas", Version: "1.37.0", install: installKubernetesSchemas},
+		{Name: "schemathesis", Version: "4.32.5", install: installSchemathesis},
 		{Name: "keycloak", Version: "26.7.3", install: installKeycloak},
 	}
 }
@@ -73,6 +74,10 @@ func Envoy() (string, error) { return program("envoy", "envoy") }
 
 // Node returns the path of the Node.js binary.
 func Node() (string, error) { return program("node", "node") }
+
+// Schemathesis returns the Python that has Schemathesis, which is run with
+// "-m schemathesis.cli".
+func Schemathesis() (string, error) { return program("schemathesis", "python3") }
 
 // Postgres returns the folder of PostgreSQL's programs (initdb, postgres …).
 func Postgres() (string, error) {
