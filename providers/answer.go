@@ -36,6 +36,15 @@ func (r *reply) object() (map[string]any, error) {
 	return m, nil
 }
 
+// list reads the JSON array of an answer.
+func (r *reply) list() ([]any, error) {
+	l, err := parseList(r.Body)
+	if err != nil {
+		return nil, &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d): %w", r.Status, err)}
+	}
+	return l, nil
+}
+
 // errorCode returns the error of an answer (RFC 6749 §5.2), "" where there is
 // none that is plain enough for a log.
 func (r *reply) errorCode() string {

@@ -103,12 +103,59 @@ func TestConformanceGoogle(t *testing.T) {
 	})
 }
 
+func TestConformanceGitHub(t *testing.T) {
+	providertest.Run(t, providertest.Harness{
+		Dir: "testdata/github", Prefixes: []string{"gho_", "ghu_"}, Secrets: []string{"gh-secret"},
+		New: with(func(s *providertest.Server, variation string) Config {
+			c := Config{Type: "github", ClientID: "Iv1.0123456789abcdef", ClientSecret: authz.NewSecret("gh-secret"), Endpoints: Endpoints{API: s.URL}}
+			switch variation {
+			case "personal":
+				c.AllowPersonalTokens = true
+			case "groups":
+				c.Groups = []string{"organizations", "teams"}
+			}
+			return c
+		}),
+	})
+}
+
+func TestGitHubAPI(t *testing.T) {
+	for base, want := range map[string]string{
+		"":                         "https://api.github.com",
+		"https://github.com/":      "https://api.github.com",
+		"https://ghes.example.com": "https://ghes.example.com/api/v3",
+		"https://corp.ghe.com":     "https://api.corp.ghe.com",
+	} {
+		if got := Prepare(Config{Type: "github", BaseURL: base}).Endpoints.API; got != want {
+			t.Errorf("%q: %s, want %s", base, got, want)
+		}
+	}
+}
+
+// TestWarnings: what is weaker than it looks is said.
+func TestWarnings(t *testing.T) {
+	for name, c := range map[string]struct {
+		c   Config
+		key string // "": no warning
+	}{
+		"github":          {Config{Type: "github"}, ""},
+		"github personal": {Config{Type: "github", AllowPersonalTokens: true}, "allow_personal_tokens"},
+		"any app":         {Config{Type: "oauth2", AppBinding: "none"}, "app_binding"},
+	} {
+		warnings := Warnings(c.c)
+		if c.key == "" && len(warnings) > 0 || c.key != "" && (len(warnings) != 1 || warnings[0].Key != c.key) {
+			t.Errorf("%s: %v", name, warnings)
+		}
+	}
+}
+
 // TestSettings looks at the form of the settings of hosted providers: each wrong
 // one is told under its key.
 func TestSettings(t *testing.T) {
 	okta := Config{Name: "x", Type: "okta", Domain: "dev-1.okta.com", AuthorizationServer: "default", ClientID: "0oa1", ClientSecret: authz.NewSecret("s")}
 	cognito := Config{Name: "x", Type: "cognito", UserPoolID: "eu-west-1_Ab1", ClientID: "c"}
 	google := Config{Name: "x", Type: "google", ClientID: "1-a.apps.googleusercontent.com"}
+	github := Config{Name: "x", Type: "github", ClientID: "Iv1.1", ClientSecret: authz.NewSecret("s")}
 	for name, c := range map[string]struct {
 		base   Config
 		change func(*Config)
@@ -137,6 +184,12 @@ func TestSettings(t *testing.T) {
 		"google number":         {google, func(c *Config) { c.ClientID = "1234567890" }, "client_id"},
 		"google domain":         {google, func(c *Config) { c.HostedDomains = []string{"@example.com"} }, "hosted_domains[0]"},
 		"google introspection":  {google, func(c *Config) { c.Validation = "introspection" }, "validation"},
+		"github":                {github, func(*Config) {}, ""},
+		"github no client":      {github, func(c *Config) { c.ClientID = "" }, "client_id"},
+		"github path":           {github, func(c *Config) { c.ClientID = "a/b" }, "client_id"},
+		"github no secret":      {github, func(c *Config) { c.ClientSecret = authz.Secret{} }, "client_secret"},
+		"github http":           {github, func(c *Config) { c.Endpoints.API = "http://ghes.example.com/api/v3" }, "endpoints.api"},
+		"github profile":        {github, func(c *Config) { c.Validation = "profile" }, "validation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := c.base

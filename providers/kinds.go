@@ -19,6 +19,7 @@ func Kinds() []Kind {
 		okta,
 		cognito,
 		google,
+		github,
 	}
 }
 

@@ -34,7 +34,25 @@ func parseObject(data []byte) (map[string]any, error) {
 	return v, nil
 }
 
+// parseList reads exactly one JSON array, as parseObject does an object.
+func parseList(data []byte) ([]any, error) {
+	p := jsonParser{data: data}
+	p.space()
+	if p.peek() != '[' {
+		return nil, errNotList
+	}
+	v, err := p.array(0)
+	if err != nil {
+		return nil, err
+	}
+	if p.space(); p.at != len(data) {
+		return nil, errTrailing
+	}
+	return v, nil
+}
+
 var (
+	errNotList   = errors.New("not a JSON array")
 	errNotObject = errors.New("not a JSON object")
 	errTrailing  = errors.New("something follows the JSON object")
 	errSyntax    = errors.New("broken JSON")

@@ -1,0 +1,274 @@
+package providers
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// github has GitHub check that a token was issued to our app: the profile that
+// any token gets proves nothing of the kind
+// (https://docs.github.com/en/rest/apps/oauth-applications#check-a-token).
+var github = Kind{
+	Type: "github",
+	Keys: []string{"base_url", "allow_personal_tokens"},
+	Defaults: func(c *Config) {
+		setDefault(&c.BaseURL, "https://github.com")
+		c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
+		setDefault(&c.Endpoints.API, githubAPI(c.BaseURL))
+	},
+	Check: func(c Config) []authz.Fault {
+		_, mapping := newMapper(c, "")
+		faults := append(endpointFaults(c), mapping...)
+		const where = "it stands under Settings → Developer settings → OAuth Apps (or GitHub Apps) → the app"
+		if c.ClientID == "" || strings.ContainsAny(c.ClientID, "/:?# ") {
+			faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not a client id, as Iv1.0123456789abcdef or 20 hexadecimal digits; %s", c.ClientID, where)})
+		}
+		if c.ClientSecret.IsZero() {
+			faults = append(faults, authz.Fault{Key: "client_secret", Problem: "is missing: GitHub tells only the app itself whether a token is the app's; " + where + " → Client secrets"})
+		}
+		if c.Validation != "" && c.Validation != "introspection" {
+			faults = append(faults, validationFault(c, "introspection (check-token)"))
+		}
+		return faults
+	},
+	Warn: func(c Config) []authz.Fault {
+		if !c.AllowPersonalTokens {
+			return nil
+		}
+		return []authz.Fault{{Key: "allow_personal_tokens", Problem: "a personal access token was made for some other purpose, is bound to no app, and opens all its scopes at GitHub to whoever sees it here"}}
+	},
+	Shape: githubShape,
+	SignIn: func(c Config) Endpoints {
+		login := c.BaseURL + "/login/"
+		return Endpoints{Authorization: login + "oauth/authorize", Token: login + "oauth/access_token", DeviceAuthorization: login + "device/code"}
+	},
+	New: newGitHub,
+}
+
+// githubAPI is where the API of a server is: github.com, Enterprise Cloud with
+// data residency (ghe.com), or Enterprise Server.
+func githubAPI(base string) string {
+	u, err := url.Parse(base)
+	switch {
+	case err != nil || u.Host == "":
+		return ""
+	case u.Host == "github.com", strings.HasSuffix(u.Host, ".ghe.com"):
+		return u.Scheme + "://api." + u.Host
+	}
+	return base + "/api/v3"
+}
+
+// githubShape: user tokens of OAuth apps and of GitHub apps. Refresh and
+// installation tokens speak for nobody.
+func githubShape(c Config) Shape {
+	s := Shape{Prefixes: []string{"gho_", "ghu_"}}
+	if c.AllowPersonalTokens {
+		s.Prefixes = append(s.Prefixes, "ghp_", "github_pat_")
+	}
+	return s
+}
+
+func newGitHub(c Config, env Env) (Provider, error) {
+	m, _ := newMapper(c, c.BaseURL, "login")
+	p, err := newAsked(c, env, githubShape(c), m)
+	if err != nil {
+		return nil, err
+	}
+	g := &githubApp{client: p.client, now: env.Now, api: c.Endpoints.API, id: c.ClientID, secret: c.ClientSecret, groups: c.Groups}
+	p.screen, p.prove = githubScreen, g.prove
+	p.never = "client_id and client_secret are to be those of the app that the users' tokens were issued to"
+	return p, nil
+}
+
+// githubToken is how GitHub writes tokens. Others are not asked about: after
+// some bad ones it refuses good ones too, and a strange one looks like spam.
+var githubToken = regexp.MustCompile(`^(gh[oup]_|github_pat_)[A-Za-z0-9_]{4,251}$`)
+
+func githubScreen(_ context.Context, token string) (*proof, error) {
+	if !githubToken.MatchString(token) {
+		return nil, authz.Reject(authz.ReasonMalformedToken, "not how GitHub writes tokens")
+	}
+	return nil, nil
+}
+
+// githubApp is our app at GitHub.
+type githubApp struct {
+	client *client
+	now    func() time.Time
+	api    string
+	id     string
+	secret authz.Secret
+	groups []string // paths: organizations and teams cost a call each
+}
+
+func (g *githubApp) prove(ctx context.Context, token string, _ *proof) (*proof, error) {
+	found := &proof{attrs: map[string]any{}}
+	if strings.HasPrefix(token, "gho_") || strings.HasPrefix(token, "ghu_") {
+		if err := g.check(ctx, token, found); err != nil {
+			return nil, err
+		}
+	}
+	if textAt(found.attrs, "login") == "" {
+		user, err := g.get(ctx, token, "/user")
+		if err != nil {
+			return nil, err
+		}
+		if found.attrs, err = user.object(); err != nil {
+			return nil, err
+		}
+	}
+	id, ok := found.attrs["id"].(int64)
+	if !ok {
+		return nil, &authz.Unavailable{Cause: errors.New("GitHub's answer has no id of the user")}
+	}
+	found.subject = strconv.FormatInt(id, 10)
+	found.attrs["id"] = found.subject // a login can be renamed, and then be another's
+	found.app = textAt(found.attrs, "type") == "Bot"
+	return found, g.memberships(ctx, token, found)
+}
+
+// check asks whether a token is our app's, and fills in whose it is. The answer
+// echoes the token, which goes no further.
+func (g *githubApp) check(ctx context.Context, token string, found *proof) error {
+	body, err := json.Marshal(map[string]string{"access_token": token})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodPost, g.api+"/applications/"+g.id+"/token", strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	req.Header = g.header()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(g.id+":"+g.secret.Reveal())))
+	markReplayable(req)
+	r, err := g.client.do(ctx, req)
+	if err != nil {
+		return err
+	}
+	if err := g.trouble(r); err != nil {
+		return err
+	}
+	switch r.Status {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return authz.Reject(authz.ReasonInactive, "not a token of our app, or no longer good")
+	case http.StatusUnauthorized, http.StatusUnprocessableEntity:
+		return misconfigured("GitHub refuses our app (%d): are client_id and client_secret right?", r.Status)
+	default:
+		return r.unexpected()
+	}
+	answer, err := r.object()
+	if err != nil {
+		return err
+	}
+	app, _ := answer["app"].(map[string]any)
+	if found.client = textAt(app, "client_id"); found.client != g.id {
+		return authz.Reject(authz.ReasonClient, "issued to client %q, which is not ours", shorten(found.client))
+	}
+	if user, ok := answer["user"].(map[string]any); ok {
+		found.attrs = user
+	}
+	if list := textsAt(answer, "scopes"); list != nil {
+		found.attrs["scope"] = strings.Join(list, " ")
+	}
+	if at, err := time.Parse(time.RFC3339, textAt(answer, "expires_at")); err == nil {
+		found.expires = at
+	}
+	return nil
+}
+
+// get makes a call with the user's own token.
+func (g *githubApp) get(ctx context.Context, token, path string) (*reply, error) {
+	r, err := g.client.getAs(ctx, g.api+path, token, g.header())
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Status == http.StatusOK:
+		return r, nil
+	case r.Status == http.StatusUnauthorized:
+		return nil, authz.Reject(authz.ReasonInactive, "GitHub does not take the token (401)")
+	case r.Status == http.StatusForbidden && r.Header.Get("X-GitHub-SSO") != "":
+		return nil, authz.Reject(authz.ReasonInactive, "the token is not authorized for the organization's single sign-on")
+	}
+	if err := g.trouble(r); err != nil {
+		return nil, err
+	}
+	return nil, r.unexpected()
+}
+
+// trouble knows GitHub's way of throttling: 403, also of good tokens after
+// somebody sent several bad ones.
+func (g *githubApp) trouble(r *reply) error {
+	if r.Status != http.StatusForbidden {
+		return r.trouble(g.now())
+	}
+	wait := retryAfter(r.Header, g.now())
+	if wait == 0 {
+		wait = time.Minute // what its documentation asks for
+	}
+	return &authz.Unavailable{Throttled: true, RetryAfter: wait, Cause: errors.New("GitHub throttles us (403)")}
+}
+
+func (g *githubApp) header() http.Header {
+	return http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"}}
+}
+
+// githubPage is how many memberships are asked for; who has more has a list
+// that is not whole.
+const githubPage = 100
+
+// memberships adds the organizations and teams of the user, where groups are
+// made of them. A token without the scope for it shows only a part.
+func (g *githubApp) memberships(ctx context.Context, token string, found *proof) error {
+	for name, path := range map[string]string{"organizations": "/user/orgs", "teams": "/user/teams"} {
+		if !slices.Contains(g.groups, name) || found.app {
+			continue
+		}
+		granted := scopes(found.attrs)
+		if !slices.ContainsFunc([]string{"read:org", "write:org", "admin:org"}, func(s string) bool { return slices.Contains(granted, s) }) {
+			found.groupsUnknown = true
+			continue
+		}
+		r, err := g.get(ctx, token, fmt.Sprintf("%s?per_page=%d", path, githubPage))
+		if err != nil {
+			return err
+		}
+		list, err := r.list()
+		if err != nil {
+			return err
+		}
+		found.groupsUnknown = found.groupsUnknown || len(list) >= githubPage
+		found.attrs[name] = githubNames(list)
+	}
+	return nil
+}
+
+// githubNames are logins of organizations, or organization/team.
+func githubNames(list []any) []any {
+	names := []any{}
+	for _, e := range list {
+		o, _ := e.(map[string]any)
+		name := textAt(o, "login")
+		if org, ok := o["organization"].(map[string]any); ok {
+			name = textAt(org, "login") + "/" + textAt(o, "slug")
+		}
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
