@@ -87,8 +87,12 @@ func newCognito(c Config, env Env) (Provider, error) {
 		c.Endpoints.JWKS = issuers[0] + "/.well-known/jwks.json" // of both issuers
 	}
 	p, err := newSigned(c, env, rules, issuers[0], "username")
-	if err != nil || c.Validation != "profile" {
-		return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.mapper.issuers = issuers
+	if c.Validation != "profile" {
+		return p, nil
 	}
 	a, err := newAsked(c, env, Shape{Issuers: issuers}, p.mapper)
 	if err != nil {

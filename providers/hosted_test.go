@@ -1,6 +1,10 @@
 package providers
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -119,6 +123,73 @@ func TestConformanceGitHub(t *testing.T) {
 	})
 }
 
+func TestConformanceEntra(t *testing.T) {
+	const (
+		tenant, second = "11111111-2222-3333-4444-555555555555", "22222222-3333-4444-5555-666666666666"
+		api, app       = "aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"
+		batch          = "cccccccc-0000-0000-0000-000000000003"
+	)
+	t.Run("jwt", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/entra", Signed: true, LeftOut: signedLeftOut(),
+			New: with(func(s *providertest.Server, variation string) Config {
+				c := Config{
+					Type: "azure-ad", TenantID: tenant, ClientID: strings.ToUpper(api), Accounts: map[string]string{batch: "robot"},
+					Endpoints: Endpoints{JWKS: s.URL + "/keys"},
+				}
+				switch variation {
+				case "slash":
+					c.Audiences = []string{"api://" + api + "/"}
+				case "clients":
+					c.AllowedClients = []string{app}
+				case "organizations":
+					c.TenantID, c.AllowedTenants = variation, []string{tenant, second}
+				case "consumers":
+					c.TenantID = variation
+				case "usgov", "china":
+					c.Cloud = variation
+				case "issuer":
+					c.Issuer = "https://corp.ciamlogin.com/" + tenant + "/v2.0"
+				}
+				return c
+			}),
+		})
+	})
+	t.Run("graph", func(t *testing.T) {
+		providertest.Run(t, providertest.Harness{
+			Dir: "testdata/entra/graph",
+			New: with(func(s *providertest.Server, variation string) Config {
+				c := Config{Type: "entra", TenantID: tenant, ClientID: app, Validation: "profile", Endpoints: Endpoints{Graph: s.URL}}
+				if variation == "groups" {
+					c.Groups = []string{"groups"}
+				}
+				return c
+			}),
+		})
+	})
+}
+
+// TestEntraKeys: each version's keys are fetched from an address of its own.
+func TestEntraKeys(t *testing.T) {
+	asked := make(chan string, 8)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	defer server.Close()
+	p, err := New(Config{
+		Name: "x", Type: "entra", TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "aaaaaaaa-0000-0000-0000-000000000001",
+		Endpoints: Endpoints{Authority: server.URL},
+	}, testEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	got := []string{<-asked, <-asked}
+	slices.Sort(got)
+	const base = "/11111111-2222-3333-4444-555555555555/discovery"
+	if want := []string{base + "/keys", base + "/v2.0/keys"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestGitHubAPI(t *testing.T) {
 	for base, want := range map[string]string{
 		"":                         "https://api.github.com",
@@ -140,6 +211,8 @@ func TestWarnings(t *testing.T) {
 	}{
 		"github":          {Config{Type: "github"}, ""},
 		"github personal": {Config{Type: "github", AllowPersonalTokens: true}, "allow_personal_tokens"},
+		"entra":           {Config{Type: "entra"}, ""},
+		"entra graph":     {Config{Type: "entra", Validation: "profile"}, "validation"},
 		"any app":         {Config{Type: "oauth2", AppBinding: "none"}, "app_binding"},
 	} {
 		warnings := Warnings(c.c)
@@ -156,6 +229,7 @@ func TestSettings(t *testing.T) {
 	cognito := Config{Name: "x", Type: "cognito", UserPoolID: "eu-west-1_Ab1", ClientID: "c"}
 	google := Config{Name: "x", Type: "google", ClientID: "1-a.apps.googleusercontent.com"}
 	github := Config{Name: "x", Type: "github", ClientID: "Iv1.1", ClientSecret: authz.NewSecret("s")}
+	entra := Config{Name: "x", Type: "entra", TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "aaaaaaaa-0000-0000-0000-000000000001"}
 	for name, c := range map[string]struct {
 		base   Config
 		change func(*Config)
@@ -190,6 +264,22 @@ func TestSettings(t *testing.T) {
 		"github no secret":      {github, func(c *Config) { c.ClientSecret = authz.Secret{} }, "client_secret"},
 		"github http":           {github, func(c *Config) { c.Endpoints.API = "http://ghes.example.com/api/v3" }, "endpoints.api"},
 		"github profile":        {github, func(c *Config) { c.Validation = "profile" }, "validation"},
+		"entra":                 {entra, func(*Config) {}, ""},
+		"entra no tenant":       {entra, func(c *Config) { c.TenantID = "" }, "tenant_id"},
+		"entra domain":          {entra, func(c *Config) { c.TenantID = "contoso.onmicrosoft.com" }, "tenant_id"},
+		"entra common":          {entra, func(c *Config) { c.TenantID = "common" }, "allowed_tenants"},
+		"entra organizations": {entra, func(c *Config) {
+			c.TenantID, c.AllowedTenants = "organizations", []string{"11111111-2222-3333-4444-555555555555"}
+		}, ""},
+		"entra tenants":         {entra, func(c *Config) { c.AllowedTenants = []string{"11111111-2222-3333-4444-555555555555"} }, "allowed_tenants"},
+		"entra tenant name":     {entra, func(c *Config) { c.TenantID, c.AllowedTenants = "common", []string{"contoso.com"} }, "allowed_tenants[0]"},
+		"entra client":          {entra, func(c *Config) { c.ClientID = "jira" }, "client_id"},
+		"entra cloud":           {entra, func(c *Config) { c.Cloud = "germany" }, "cloud"},
+		"entra no binding":      {entra, func(c *Config) { c.ClientID = "" }, "audiences"},
+		"entra graph audience":  {entra, func(c *Config) { c.Audiences = []string{"https://graph.microsoft.com/"} }, "audiences[0]"},
+		"entra graph":           {entra, func(c *Config) { c.Validation = "profile" }, ""},
+		"entra graph no client": {entra, func(c *Config) { c.Validation, c.ClientID, c.Audiences = "profile", "", []string{"a"} }, "client_id"},
+		"entra introspection":   {entra, func(c *Config) { c.Validation = "introspection" }, "validation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := c.base

@@ -3,6 +3,7 @@ package providers
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -21,6 +22,7 @@ type mapper struct {
 	roles      []string
 	accounts   map[string]string
 	issuer     string
+	issuers    []string // of which an answer names one; empty: it is always issuer
 
 	// subject is the stable key of the user or app; nil: sub.
 	subject func(attrs map[string]any) string
@@ -105,6 +107,9 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 		Issuer: m.issuer, Client: client, App: app, Attributes: attrs,
 		Subject: textAt(attrs, "sub"), TokenID: firstText(attrs, "jti", "uti"), Session: textAt(attrs, "sid"),
 		ACR: textAt(attrs, "acr"), Scopes: scopes(attrs),
+	}
+	if i := slices.Index(m.issuers, textAt(attrs, "iss")); i >= 0 {
+		id.Issuer = m.issuers[i]
 	}
 	if m.subject != nil {
 		id.Subject = m.subject(attrs)

@@ -16,6 +16,7 @@ func Kinds() []Kind {
 		oidc,
 		oauth2,
 		keycloak,
+		entra,
 		okta,
 		cognito,
 		google,

@@ -36,7 +36,7 @@ func parseObject(data []byte) (map[string]any, error) {
 
 // parseList reads exactly one JSON array, as parseObject does an object.
 func parseList(data []byte) ([]any, error) {
-	p := jsonParser{data: data}
+	p := jsonParser{data: string(data)}
 	p.space()
 	if p.peek() != '[' {
 		return nil, errNotList

@@ -1,0 +1,258 @@
+package providers
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gatelodge/gatelodge/authz"
+)
+
+// entra checks the access tokens that Microsoft Entra ID issues for an API of
+// ours, of either version, by their signature; with validation: profile it takes
+// tokens for Microsoft Graph instead and asks Graph, see graph.go
+// (https://learn.microsoft.com/entra/identity-platform/access-tokens).
+var entra = Kind{
+	Type:     "entra",
+	Aliases:  []string{"azure-ad"},
+	Keys:     []string{"tenant_id", "allowed_tenants", "cloud", "issuer"},
+	Defaults: entraDefaults,
+	Check:    checkEntra,
+	Warn: func(c Config) []authz.Fault {
+		if c.Validation != "profile" {
+			return nil
+		}
+		return []authz.Fault{{Key: "validation", Problem: "profile takes tokens that were made for Microsoft Graph: that they are of our app is read from them, in a form that Microsoft may change; better register an API (Expose an API) and take tokens for that"}}
+	},
+	Shape:  func(c Config) Shape { return Shape{Issuers: entraIssuers(c)} },
+	SignIn: entraSignIn,
+	New:    newEntra,
+}
+
+// entraCloud is one of Microsoft's clouds
+// (https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud).
+type entraCloud struct{ login, sts, graph string }
+
+var entraClouds = map[string]entraCloud{
+	"global": {"https://login.microsoftonline.com", "https://sts.windows.net", "https://graph.microsoft.com"},
+	"usgov":  {"https://login.microsoftonline.us", "https://sts.windows.net", "https://graph.microsoft.us"},
+	"china":  {"https://login.partner.microsoftonline.cn", "https://sts.chinacloudapi.cn", "https://microsoftgraph.chinacloudapi.cn"},
+}
+
+// personalTenant is where all personal accounts live.
+const personalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+func entraDefaults(c *Config) {
+	setDefault(&c.Cloud, "global")
+	c.TenantID = strings.ToLower(c.TenantID)
+	if c.TenantID == "consumers" {
+		c.TenantID = personalTenant
+	}
+	c.ClientID = strings.ToLower(c.ClientID)
+	c.AllowedTenants, c.AllowedClients = lowercase(c.AllowedTenants), lowercase(c.AllowedClients)
+	if len(c.Audiences) == 0 && c.ClientID != "" {
+		c.Audiences = []string{c.ClientID, "api://" + c.ClientID}
+	}
+	cloud := entraClouds[c.Cloud]
+	setDefault(&c.Endpoints.Authority, cloud.login)
+	setDefault(&c.Endpoints.Graph, cloud.graph)
+}
+
+// lowercase: ids are the same in either case, and stand in tokens in this one.
+func lowercase(list []string) (lower []string) {
+	for _, s := range list {
+		lower = append(lower, strings.ToLower(s))
+	}
+	return lower
+}
+
+// entraTenants are the directories whose tokens are taken.
+func entraTenants(c Config) []string {
+	if entraShared(c.TenantID) {
+		return c.AllowedTenants
+	}
+	return []string{c.TenantID}
+}
+
+// entraShared reports whether the tenant is none, but the door to many.
+func entraShared(tenant string) bool { return tenant == "common" || tenant == "organizations" }
+
+// entraIssuers are the issuers of both versions of the tokens of each tenant:
+// the template of common and organizations, filled in with those alone that are
+// allowed. A token's own word is never built into an address.
+func entraIssuers(c Config) (list []string) {
+	if issuer := issuerOf(c); issuer != "" {
+		return []string{issuer}
+	}
+	cloud := entraClouds[c.Cloud]
+	for _, t := range entraTenants(c) {
+		list = append(list, cloud.login+"/"+t+"/v2.0", cloud.sts+"/"+t+"/")
+	}
+	return list
+}
+
+var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+func checkEntra(c Config) []authz.Fault {
+	_, mapping := newMapper(c, "")
+	faults := slices.Concat(endpointFaults(c), bindingFault(c), algorithmFaults(c), mapping)
+	const overview = "it stands under Entra ID → App registrations → the app → Overview"
+	add := func(key, format string, args ...any) {
+		faults = append(faults, authz.Fault{Key: key, Problem: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case c.TenantID == "":
+		add("tenant_id", "is missing; %s, as Directory (tenant) ID", overview)
+	case entraShared(c.TenantID) && len(c.AllowedTenants) == 0:
+		add("allowed_tenants", "is missing: with tenant_id %s anybody's directory could issue tokens; list the tenant ids whose users are to come in", c.TenantID)
+	case !entraShared(c.TenantID) && !guid.MatchString(c.TenantID):
+		add("tenant_id", "%q is not a tenant id, as 11111111-2222-3333-4444-555555555555; %s, as Directory (tenant) ID", c.TenantID, overview)
+	case !entraShared(c.TenantID) && len(c.AllowedTenants) > 0:
+		add("allowed_tenants", "goes with tenant_id common or organizations alone")
+	}
+	for i, t := range c.AllowedTenants {
+		if !guid.MatchString(t) {
+			add(fmt.Sprintf("allowed_tenants[%d]", i), "%q is not a tenant id, as 11111111-2222-3333-4444-555555555555", t)
+		}
+	}
+	if c.ClientID != "" && !guid.MatchString(c.ClientID) {
+		add("client_id", "%q is not a client id; %s, as Application (client) ID", c.ClientID, overview)
+	}
+	if _, known := entraClouds[c.Cloud]; !known {
+		add("cloud", "%q is none of global, usgov, china", c.Cloud)
+	}
+	switch c.Validation {
+	case "", "jwt":
+		for i, a := range c.Audiences {
+			if graphAudience(c, a) {
+				add(fmt.Sprintf("audiences[%d]", i), "is Microsoft Graph: only Graph can check its tokens; register an API of your own (Expose an API), or take Graph's tokens with validation: profile")
+			}
+		}
+	case "profile":
+		if c.ClientID == "" && len(c.AllowedClients) == 0 {
+			add("client_id", "is missing: a token for Graph does not say that it is for us, so it must be of our app; %s, as Application (client) ID", overview)
+		}
+	default:
+		faults = append(faults, validationFault(c, "jwt", "profile (Microsoft Graph)"))
+	}
+	return faults
+}
+
+// entraSignIn: the metadata of a single directory names its true issuer; that
+// of common and organizations has a template in its place.
+func entraSignIn(c Config) Endpoints {
+	base := c.Endpoints.Authority + "/" + c.TenantID
+	if !entraShared(c.TenantID) {
+		return Endpoints{Issuer: entraIssuers(c)[0], Discovery: base + "/v2.0/.well-known/openid-configuration"}
+	}
+	base += "/oauth2/v2.0/"
+	return Endpoints{Authorization: base + "authorize", Token: base + "token", DeviceAuthorization: base + "devicecode"}
+}
+
+func newEntra(c Config, env Env) (Provider, error) {
+	if c.Validation == "profile" {
+		return newGraph(c, env)
+	}
+	// Each version has keys of its own, at an address of the directory's.
+	keys := c.Endpoints.Authority + "/" + c.TenantID + "/discovery"
+	var versions []*jwtProvider
+	for _, v := range []struct{ suffix, keys string }{{"/v2.0", keys + "/v2.0/keys"}, {"/", keys + "/keys"}} {
+		issuers := slices.DeleteFunc(entraIssuers(c), func(i string) bool { return strings.HasSuffix(i, "/v2.0") != (v.suffix == "/v2.0") })
+		if len(issuers) == 0 {
+			continue // the issuer is set, and is of the other version
+		}
+		own := c
+		setDefault(&own.Endpoints.JWKS, v.keys)
+		p, err := newSigned(own, env, entraRules(c, issuers), issuers[0], "preferred_username", "upn")
+		if err != nil {
+			closeAll(versions)
+			return nil, err
+		}
+		p.mapper.subject, p.mapper.issuers = entraSubject, issuers
+		versions = append(versions, p)
+	}
+	return &entraProvider{versions}, nil
+}
+
+func entraRules(c Config, issuers []string) *jwtRules {
+	r := newJWTRules(c, issuers...)
+	r.client = func(claims map[string]any) string { return firstText(claims, "azp", "appid") }
+	r.app = entraApp
+	r.extra = func(_ *signedToken, claims map[string]any) error {
+		if issuerOf(c) == "" {
+			if err := entraTenant(claims); err != nil {
+				return err
+			}
+		}
+		return entraAccessToken(claims)
+	}
+	r.groupsCut = entraGroupsCut
+	r.keyFits = entraKeyFits
+	return r
+}
+
+// entraTenant holds the tenant and the version that a token says it is of against
+// its issuer.
+func entraTenant(claims map[string]any) error {
+	tid, iss := textAt(claims, "tid"), textAt(claims, "iss")
+	if !guid.MatchString(tid) || !strings.Contains(iss+"/", "/"+tid+"/") {
+		return authz.Reject(authz.ReasonTenant, "tid is not the tenant of the issuer")
+	}
+	version := "1.0"
+	if strings.HasSuffix(iss, "/v2.0") {
+		version = "2.0"
+	}
+	if textAt(claims, "ver") != version {
+		return authz.Reject(authz.ReasonIssuer, "ver does not go with the issuer")
+	}
+	return nil
+}
+
+// entraAccessToken tells access tokens from ID tokens, which the same keys sign
+// and whose type is the same: only an access token names its client, and says
+// what it was granted.
+func entraAccessToken(claims map[string]any) error {
+	if textAt(claims, "azp") == "" && textAt(claims, "appid") == "" || claims["scp"] == nil && claims["roles"] == nil {
+		return authz.Reject(authz.ReasonTokenType, "no azp or appid, or neither scp nor roles: not an access token, or the app was granted nothing (API permissions)")
+	}
+	return nil
+}
+
+// entraApp reports whether a token has no user: those alone have scp.
+func entraApp(claims map[string]any) bool {
+	return textAt(claims, "scp") == "" || textAt(claims, "idtyp") == "app"
+}
+
+// entraGroupsCut reports whether a user has more groups than a token holds. The
+// address that such a token names is not asked: it is of an API that is gone.
+func entraGroupsCut(claims map[string]any) bool {
+	names, _ := claims["_claim_names"].(map[string]any)
+	_, cut := names["groups"]
+	return cut || claims["hasgroups"] == true || claims["hasgroups"] == "true"
+}
+
+// entraKeyFits holds a key against the issuer that it is published for: a key of
+// personal accounts must not sign for a company.
+func entraKeyFits(k *publicKey, claims map[string]any) bool {
+	if k.issuer == "" {
+		return true
+	}
+	tid, iss := textAt(claims, "tid"), textAt(claims, "iss")
+	filled := strings.ReplaceAll(k.issuer, "{tenantid}", tid)
+	if filled == iss {
+		return true
+	}
+	// Keys of both versions may be published under the issuer of v2.0.
+	_, path, _ := strings.Cut(strings.TrimPrefix(filled, "https://"), "/")
+	return !strings.HasSuffix(iss, "/v2.0") && path == tid+"/v2.0"
+}
+
+// entraSubject is the key of a user or app that never changes nor passes to
+// another: the object in its directory. sub differs from app to app.
+func entraSubject(attrs map[string]any) string {
+	if oid := textAt(attrs, "oid"); oid != "" {
+		return textAt(attrs, "tid") + ":" + oid
+	}
+	return textAt(attrs, "sub")
+}
