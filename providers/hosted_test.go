@@ -190,6 +190,29 @@ func TestEntraKeys(t *testing.T) {
 	}
 }
 
+func TestConformanceSlack(t *testing.T) {
+	for _, validation := range []string{"", "profile"} {
+		t.Run(validation, func(t *testing.T) {
+			providertest.Run(t, providertest.Harness{
+				Dir: "testdata/slack/" + validation, Prefixes: []string{"xoxp-", "xoxb-"},
+				New: with(func(s *providertest.Server, variation string) Config {
+					c := Config{
+						Type: "slack", Validation: validation, AllowedTeams: []string{"T12345678", "E12345678"},
+						Accounts: map[string]string{"A12345678": "robot", "B12345678": "robot"}, Endpoints: Endpoints{API: s.URL + "/api"},
+					}
+					switch variation {
+					case "bots":
+						c.AllowBots, c.AllowedClients = true, []string{"A12345678"}
+					case "any-bot":
+						c.AllowBots = true
+					}
+					return c
+				}),
+			})
+		})
+	}
+}
+
 func TestGitHubAPI(t *testing.T) {
 	for base, want := range map[string]string{
 		"":                         "https://api.github.com",
@@ -213,6 +236,7 @@ func TestWarnings(t *testing.T) {
 		"github personal": {Config{Type: "github", AllowPersonalTokens: true}, "allow_personal_tokens"},
 		"entra":           {Config{Type: "entra"}, ""},
 		"entra graph":     {Config{Type: "entra", Validation: "profile"}, "validation"},
+		"slack":           {Config{Type: "slack", AllowBots: true, AllowedClients: []string{"A1"}}, "allowed_teams"},
 		"any app":         {Config{Type: "oauth2", AppBinding: "none"}, "app_binding"},
 	} {
 		warnings := Warnings(c.c)
@@ -230,6 +254,7 @@ func TestSettings(t *testing.T) {
 	google := Config{Name: "x", Type: "google", ClientID: "1-a.apps.googleusercontent.com"}
 	github := Config{Name: "x", Type: "github", ClientID: "Iv1.1", ClientSecret: authz.NewSecret("s")}
 	entra := Config{Name: "x", Type: "entra", TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "aaaaaaaa-0000-0000-0000-000000000001"}
+	slack := Config{Name: "x", Type: "slack", AllowedTeams: []string{"T0123ABC"}}
 	for name, c := range map[string]struct {
 		base   Config
 		change func(*Config)
@@ -280,6 +305,13 @@ func TestSettings(t *testing.T) {
 		"entra graph":           {entra, func(c *Config) { c.Validation = "profile" }, ""},
 		"entra graph no client": {entra, func(c *Config) { c.Validation, c.ClientID, c.Audiences = "profile", "", []string{"a"} }, "client_id"},
 		"entra introspection":   {entra, func(c *Config) { c.Validation = "introspection" }, "validation"},
+		"slack":                 {slack, func(*Config) {}, ""},
+		"slack no team":         {slack, func(c *Config) { c.AllowedTeams = nil }, "allowed_teams"},
+		"slack team name":       {slack, func(c *Config) { c.AllowedTeams = []string{"corp"} }, "allowed_teams[0]"},
+		"slack apps":            {slack, func(c *Config) { c.AllowedClients = []string{"A0123"} }, "allowed_clients[0]"},
+		"slack bots":            {slack, func(c *Config) { c.AllowedClients, c.AllowBots = []string{"A0123"}, true }, ""},
+		"slack client":          {slack, func(c *Config) { c.AllowedClients, c.AllowBots = []string{"123.456"}, true }, "allowed_clients[0]"},
+		"slack jwt":             {slack, func(c *Config) { c.Validation = "jwt" }, "validation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := c.base

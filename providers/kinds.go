@@ -21,6 +21,7 @@ func Kinds() []Kind {
 		cognito,
 		google,
 		github,
+		slack,
 	}
 }
 
