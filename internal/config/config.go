@@ -106,7 +106,7 @@ type Cache struct {
 // Limits bound what is done at once.
 type Limits struct {
 	InFlight   int           `yaml:"max_in_flight" doc:"Checks at once; more are answered 503."`
-	DrainDelay time.Duration `yaml:"drain_delay" doc:"Between saying not serving and closing, so that Envoy notices."`
+	DrainDelay time.Duration `yaml:"drain_delay" doc:"Between saying not serving and closing: longer than the interval of Envoy's health checks and its update_merge_window (1s where it is not set) together."`
 }
 
 // Log is what is written down.

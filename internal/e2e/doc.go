@@ -7,7 +7,9 @@
 //	identity_test.go    what the upstream is told, and that nobody else can say it
 //	path_test.go        one meaning per path: nothing protected becomes public
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
-//	running_test.go     reload under traffic, drain, restart
+//	published_test.go   the same of examples/envoy, as it is given to everybody
+//	reload_test.go      the file changes under traffic
+//	running_test.go     drained, restarted, killed, under load
 //
 // The parts of the picture:
 //

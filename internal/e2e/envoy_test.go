@@ -51,6 +51,7 @@ const (
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config: {http2_protocol_options: {}}`
 	healthCheck = `
+    common_lb_config: {update_merge_window: 0s} # else a change may take a second more
     health_checks:
     - {timeout: 1s, interval: 0.2s, no_traffic_interval: 0.2s, unhealthy_threshold: 1, healthy_threshold: 1, grpc_health_check: {}}`
 )

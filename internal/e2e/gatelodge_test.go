@@ -136,8 +136,11 @@ func statusOf(url string) int {
 	return resp.StatusCode
 }
 
-// failedReloads counts changed files that were not taken.
-const failedReloads = `gatelodge_config_reloads_total{result="failed"}`
+// How many changed files were taken, and were not.
+const (
+	takenReloads  = `gatelodge_config_reloads_total{result="ok"}`
+	failedReloads = `gatelodge_config_reloads_total{result="failed"}`
+)
 
 // metric returns the value of a time series, named as the server does.
 func (g *gatelodge) metric(t testing.TB, series string) float64 {

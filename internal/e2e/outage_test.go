@@ -40,16 +40,12 @@ func TestKeycloak(t *testing.T) {
 	t.Run("decides", func(t *testing.T) { keycloakDecides(t, f, r) })
 	t.Run("refuses once expired", func(t *testing.T) { keycloakExpires(t, f, r) })
 
-	// Whatever happens to Keycloak from here on, these two are never refused.
-	good := startTraffic(t, f, issues(r.UserToken(t, "web", "alice"), "alice"), issues(r.UserToken(t, "web", "bob"), "bob"))
+	// Whatever happens to Keycloak from here on, nobody is taken for another.
+	good := startTraffic(t, f, issues(r.UserToken(t, "web", "alice"), "alice"), issues(r.UserToken(t, "web", "bob"), "bob"),
+		intruder(request{target: "/issues", headers: []field{bearer(forge(r.UserToken(t, "web", "bob")))}}))
 	t.Run("rotates keys", func(t *testing.T) { keycloakRotates(t, f, r) })
 	t.Run("stops and comes back", func(t *testing.T) { keycloakStops(t, f, r, config) })
 	good.finish(t)
-}
-
-// issues is a caller who shows a token.
-func issues(token, user string) caller {
-	return caller{request{target: "/issues", headers: []field{bearer(token)}}, user}
 }
 
 func keycloakDecides(t *testing.T, f *front, r *realtest.Realm) {

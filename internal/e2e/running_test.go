@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,57 +20,19 @@ rules:
 
 const publicRule = "  - {name: public, match: {paths: [/public/**]}, access: public}\n"
 
-// TestReload changes the configuration under traffic: a good file takes effect,
-// a bad one changes nothing, and no request of a known caller is lost.
-func TestReload(t *testing.T) {
-	t.Parallel()
-	i := newIssuer(t)
-	base := fmt.Sprintf(runningConfig, i.url, audience)
-	g := serve(t, base+publicRule)
-	g.awaitReady(t)
-	f := newFront(t, g.grpc)
-	alice := startTraffic(t, f, issues(i.token("alice"), "alice"))
-
-	page := request{target: "/public/page"}
-	open := func() bool { _, seen := f.send(t, protocols[0], variants[0], page); return seen != nil }
-	if !open() {
-		t.Fatal("the public page is closed")
-	}
-	g.write(t, base+"  []\n")
-	eventually(t, 10*time.Second, "the page is closed once its rule is gone", func() bool { return !open() })
-	g.write(t, base+publicRule)
-	eventually(t, 10*time.Second, "the page is open again", open)
-	for name, broken := range map[string]string{
-		"not YAML":        "rules: [",
-		"half a file":     base[:len(base)/2],
-		"unknown key":     base + "  []\nacess: public\n",
-		"no audience":     strings.Replace(base, "audiences", "client_id: x\n    audience", 1) + "  []\n",
-		"empty":           "",
-		"provider unsure": strings.Replace(base, "type: oidc", "type: nobody-knows", 1) + "  []\n",
-	} {
-		failed := g.metric(t, failedReloads)
-		g.write(t, broken)
-		eventually(t, 10*time.Second, name+": the fault is counted", func() bool { return g.metric(t, failedReloads) > failed })
-		if !open() {
-			t.Errorf("%s: a broken file took effect", name)
-		}
-	}
-	alice.finish(t)
-}
-
 // TestRollingRestart stops and starts one of two servers at a time, under
 // traffic, as a rolling update does. Nobody is refused.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	config := fmt.Sprintf(runningConfig, i.url, audience) + publicRule
+	config := "limits: {drain_delay: 1s}\n" + fmt.Sprintf(runningConfig, i.url, audience) + publicRule
 	servers := []*gatelodge{serve(t, config), serve(t, config)}
 	for _, g := range servers {
 		g.awaitReady(t)
 	}
 	f := newFront(t, servers[0].grpc, servers[1].grpc)
-	alice := startTraffic(t, f, issues(i.token("alice"), "alice"))
-	for round := range 4 {
+	all := startTraffic(t, f, issues(i.token("alice"), "alice"), intruder(request{target: "/issues"}))
+	for round := range 8 {
 		g := servers[round%2]
 		if err := g.Stop(); err != nil {
 			t.Errorf("SIGTERM: the server ended with %v, want exit status 0", err)
@@ -79,7 +44,55 @@ func TestRollingRestart(t *testing.T) {
 			return strings.Contains(f.envoy.Get(t, "/clusters"), healthy)
 		})
 	}
-	alice.finish(t)
+	all.finish(t)
+}
+
+// TestStopAnswersWhatItBegan stops the only server while a check waits for an
+// identity provider: that check is still answered.
+func TestStopAnswersWhatItBegan(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"active": true, "username": "alice", "client_id": "svc", "aud": %q, "exp": %d}`, audience, time.Now().Unix()+600)
+	}))
+	t.Cleanup(idp.Close)
+	release := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(release)
+	g := serve(t, fmt.Sprintf(`
+limits: {drain_delay: 0.1s}
+providers:
+  - {name: slow, type: oauth2, client_id: svc, client_secret: secret, audiences: [%q], timeout: 10s, endpoints: {introspection: %q}}
+`, audience, idp.URL))
+	f := newFront(t, g.grpc)
+	alice := issues("opaque", "alice")
+	under := make(chan error, 1)
+	go func() {
+		r, seen := f.send(t, protocols[1], variants[1], alice.request)
+		if !alice.right(r, seen) {
+			under <- fmt.Errorf("status %d %s", r.status, r.body)
+		}
+		close(under)
+	}()
+	<-asked
+	ended := make(chan error, 1)
+	go func() { ended <- g.Stop() }()
+	eventually(t, 10*time.Second, "the server takes no more connections", func() bool {
+		c, err := net.Dial("tcp", g.grpc)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	release()
+	if err := <-under; err != nil {
+		t.Errorf("the check that was under way: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("SIGTERM: the server ended with %v, want exit status 0", err)
+	}
 }
 
 // TestKilled takes the only server away without a warning: nothing passes, and

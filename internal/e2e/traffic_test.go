@@ -9,10 +9,23 @@ import (
 	"time"
 )
 
-// A caller is one who sends the same good request again and again.
+// A caller is one who sends the same request again and again, to the same end.
 type caller struct {
 	request
-	user string // who the upstream must be told of, each time
+	right func(r reply, seen *received) bool // whether it ended as it must
+}
+
+// issues is a caller with a good token.
+func issues(token, user string) caller {
+	q := request{target: "/issues", headers: []field{bearer(token)}}
+	return caller{q, func(r reply, seen *received) bool {
+		return r.status == 200 && seen != nil && slices.Equal(seen.values("x-forwarded-user"), []string{user})
+	}}
+}
+
+// intruder is a caller who must be refused, and by a decision.
+func intruder(q request) caller {
+	return caller{q, func(r reply, seen *received) bool { return r.status == 401 && seen == nil }}
 }
 
 // traffic is what callers send while something happens to the server: over
@@ -29,7 +42,7 @@ type traffic struct {
 
 // pace is the time between two requests of the same protocol: many enough to
 // hit every moment, few enough to leave a small machine idle.
-const pace = 4 * time.Millisecond
+const pace = 10 * time.Millisecond
 
 func startTraffic(t testing.TB, f *front, callers ...caller) *traffic {
 	t.Helper()
@@ -59,17 +72,14 @@ func startTraffic(t testing.TB, f *front, callers ...caller) *traffic {
 func (tr *traffic) ask(t testing.TB, f *front, p protocol, v variant, c caller) {
 	r, seen := f.send(t, p, v, c.request)
 	tr.sent.Add(1)
-	if r.status == 200 && seen != nil && slices.Equal(seen.values("x-forwarded-user"), []string{c.user}) {
-		return
-	}
-	if tr.bad.Add(1) > 1 {
+	if c.right(r, seen) || tr.bad.Add(1) > 1 {
 		return
 	}
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.first = fmt.Sprintf("%s %s: %s: status %d %s", p.name, v.name, c.user, r.status, r.body)
+	tr.first = fmt.Sprintf("%s %s: %s: status %d %s", p.name, v.name, brief(c.request), r.status, r.body)
 	if seen != nil {
-		tr.first += fmt.Sprintf(", upstream was told %q", seen.values("x-forwarded-user"))
+		tr.first += fmt.Sprintf(", upstream got %q", seen.headers)
 	}
 }
 
