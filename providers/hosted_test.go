@@ -213,6 +213,40 @@ func TestConformanceSlack(t *testing.T) {
 	}
 }
 
+func TestConformanceGitLab(t *testing.T) {
+	app := strings.Repeat("5f1c0a7e", 8)
+	for _, validation := range []string{"", "introspection"} {
+		t.Run(validation, func(t *testing.T) {
+			providertest.Run(t, providertest.Harness{
+				Dir: "testdata/gitlab/" + validation, CatchAll: true, Secrets: []string{"gloas-secret"},
+				New: with(func(s *providertest.Server, variation string) Config {
+					c := Config{Type: "gitlab", BaseURL: s.URL + "/", ClientID: app, ClientSecret: authz.NewSecret("gloas-secret"), Validation: validation}
+					switch variation {
+					case "personal":
+						c.AllowPersonalTokens = true
+					case "accounts":
+						c.Accounts = map[string]string{app: "robot"}
+					}
+					return c
+				}),
+			})
+		})
+	}
+}
+
+func TestConformanceFacebook(t *testing.T) {
+	providertest.Run(t, providertest.Harness{
+		Dir: "testdata/facebook", CatchAll: true, InQuery: true, Secrets: []string{"fb-secret"},
+		New: with(func(s *providertest.Server, variation string) Config {
+			c := Config{Type: "facebook", ClientID: "1234567890", ClientSecret: authz.NewSecret("fb-secret"), Endpoints: Endpoints{Graph: s.URL}}
+			if variation == "accounts" {
+				c.Accounts = map[string]string{"1234567890": "robot"}
+			}
+			return c
+		}),
+	})
+}
+
 func TestGitHubAPI(t *testing.T) {
 	for base, want := range map[string]string{
 		"":                         "https://api.github.com",
@@ -237,6 +271,7 @@ func TestWarnings(t *testing.T) {
 		"entra":           {Config{Type: "entra"}, ""},
 		"entra graph":     {Config{Type: "entra", Validation: "profile"}, "validation"},
 		"slack":           {Config{Type: "slack", AllowBots: true, AllowedClients: []string{"A1"}}, "allowed_teams"},
+		"gitlab personal": {Config{Type: "gitlab", AllowPersonalTokens: true}, "allow_personal_tokens"},
 		"any app":         {Config{Type: "oauth2", AppBinding: "none"}, "app_binding"},
 	} {
 		warnings := Warnings(c.c)
@@ -255,6 +290,8 @@ func TestSettings(t *testing.T) {
 	github := Config{Name: "x", Type: "github", ClientID: "Iv1.1", ClientSecret: authz.NewSecret("s")}
 	entra := Config{Name: "x", Type: "entra", TenantID: "11111111-2222-3333-4444-555555555555", ClientID: "aaaaaaaa-0000-0000-0000-000000000001"}
 	slack := Config{Name: "x", Type: "slack", AllowedTeams: []string{"T0123ABC"}}
+	gitlab := Config{Name: "x", Type: "gitlab", ClientID: "5f1c"}
+	facebook := Config{Name: "x", Type: "facebook", ClientID: "1234567890", ClientSecret: authz.NewSecret("s")}
 	for name, c := range map[string]struct {
 		base   Config
 		change func(*Config)
@@ -312,6 +349,18 @@ func TestSettings(t *testing.T) {
 		"slack bots":            {slack, func(c *Config) { c.AllowedClients, c.AllowBots = []string{"A0123"}, true }, ""},
 		"slack client":          {slack, func(c *Config) { c.AllowedClients, c.AllowBots = []string{"123.456"}, true }, "allowed_clients[0]"},
 		"slack jwt":             {slack, func(c *Config) { c.Validation = "jwt" }, "validation"},
+		"gitlab":                {gitlab, func(*Config) {}, ""},
+		"gitlab no client":      {gitlab, func(c *Config) { c.ClientID = "" }, "client_id"},
+		"gitlab introspection":  {gitlab, func(c *Config) { c.Validation = "introspection" }, "client_secret"},
+		"gitlab jwt":            {gitlab, func(c *Config) { c.Validation = "jwt" }, "validation"},
+		"gitlab http": {gitlab, func(c *Config) {
+			c.BaseURL, c.Endpoints = "https://git.example.com", Endpoints{Userinfo: "http://git.example.com/u"}
+		}, "endpoints.userinfo"},
+		"facebook":           {facebook, func(*Config) {}, ""},
+		"facebook name":      {facebook, func(c *Config) { c.ClientID = "our-app" }, "client_id"},
+		"facebook no secret": {facebook, func(c *Config) { c.ClientSecret = authz.Secret{} }, "client_secret"},
+		"facebook version":   {facebook, func(c *Config) { c.APIVersion = "23" }, "api_version"},
+		"facebook profile":   {facebook, func(c *Config) { c.Validation = "profile" }, "validation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := c.base

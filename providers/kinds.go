@@ -22,6 +22,8 @@ func Kinds() []Kind {
 		google,
 		github,
 		slack,
+		gitlab,
+		facebook,
 	}
 }
 
