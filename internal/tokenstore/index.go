@@ -172,7 +172,8 @@ func (x *Index) find(h *Hash) *token {
 }
 
 // judge says why a secret is refused, or NoReason. All that could be wrong is
-// looked at before any of it counts.
+// looked at, whatever is found, and no step depends on it: the later of the
+// lines below win.
 func (t *token) judge(h *Hash, c *authz.Credential, seconds int64) authz.Reason {
 	old := t.old
 	if old == nil {
@@ -180,21 +181,23 @@ func (t *token) judge(h *Hash, c *authz.Credential, seconds int64) authz.Reason 
 	}
 	present := subtle.ConstantTimeCompare(h[:], t.hash[:])
 	former := subtle.ConstantTimeCompare(h[:], old.hash[:])
-	named := 1
-	if c.Kind == authz.Basic {
-		named = sameText(c.User, t.owner.Value())
+	named := sameText(c.User, t.owner.Value()) | asInt(c.Kind != authz.Basic)
+
+	reason := int(authz.NoReason)
+	reason = subtle.ConstantTimeSelect(named, reason, int(authz.ReasonWrongUser))
+	reason = subtle.ConstantTimeSelect(asInt(seconds < t.expires), reason, int(authz.ReasonTokenExpired))
+	reason = subtle.ConstantTimeSelect(present|asInt(seconds < old.until), reason, int(authz.ReasonRevoked))
+	reason = subtle.ConstantTimeSelect(asInt(t.revoked), int(authz.ReasonRevoked), reason)
+	reason = subtle.ConstantTimeSelect(present|former, reason, int(authz.ReasonUnknownToken))
+	return authz.Reason(reason)
+}
+
+// asInt is compiled to an instruction without a branch.
+func asInt(b bool) int {
+	if b {
+		return 1
 	}
-	switch {
-	case present|former == 0:
-		return authz.ReasonUnknownToken
-	case t.revoked, present == 0 && seconds >= old.until:
-		return authz.ReasonRevoked
-	case seconds >= t.expires:
-		return authz.ReasonTokenExpired
-	case named == 0:
-		return authz.ReasonWrongUser
-	}
-	return authz.NoReason
+	return 0
 }
 
 // sameText is subtle.ConstantTimeCompare of texts, without copying them.
