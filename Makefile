@@ -9,7 +9,7 @@ test:  ## all tests, against the real parts
 
 bench: ## what a check costs, beside a server that says yes to everything
 	@go run ./internal/dev setup envoy
-	@go run ./internal/bench
+	@go run ./internal/bench -write
 
 build: ## the binary
 	go build -trimpath -o gatelodge ./cmd/gatelodge

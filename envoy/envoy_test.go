@@ -345,6 +345,7 @@ func TestLengths(t *testing.T) {
 // benchCheck is a check of usual size: 15 headers, a token of 1.2 kB.
 func benchCheck() []byte {
 	m := checkOf(nil)
+	m.Attributes.Request.Http.Path = "/rest/api/content/163840?limit=1"
 	list := []*corev3.HeaderValue{{Key: "authorization", RawValue: []byte("Bearer " + strings.Repeat("x", 1200))}}
 	for i := range 14 {
 		list = append(list, &corev3.HeaderValue{Key: fmt.Sprintf("x-some-header-%d", i), RawValue: []byte("some value that a browser would send")})

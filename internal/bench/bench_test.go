@@ -37,6 +37,11 @@ func TestQuick(t *testing.T) {
 			t.Errorf("no row for %s in\n%s", w.name, &out)
 		}
 	}
+	for _, name := range []string{"| hot token | " + gatelodgeName, nothingName, jwtCachedName, "1000 requests a second"} {
+		if !strings.Contains(out.String(), name) {
+			t.Errorf("nothing of %s in\n%s", name, &out)
+		}
+	}
 }
 
 // A server that answers wrongly is not timed, whichever answer it is.
@@ -114,16 +119,30 @@ func TestJudge(t *testing.T) {
 }
 
 func TestRatio(t *testing.T) {
-	c := comparison{}
+	ours, noop := &series{name: gatelodgeName}, &series{name: noopName}
 	for _, pair := range [][2]time.Duration{{10, 20}, {30, 20}, {12, 10}, {2, 8}, {9, 10}} {
-		c.gatelodge.samples = append(c.gatelodge.samples, sample{perCheck: pair[0]})
-		c.noop.samples = append(c.noop.samples, sample{perCheck: pair[1]})
+		ours.samples = append(ours.samples, sample{server: pair[0]})
+		noop.samples = append(noop.samples, sample{server: pair[1]})
 	}
-	if mid, low, high := c.ratio(); mid != 0.9 || low != 0.25 || high != 1.5 {
+	c := comparison{series: []*series{noop, ours}}
+	if mid, low, high := c.ratio(ours, serverCPU); mid != 0.9 || low != 0.25 || high != 1.5 {
 		t.Errorf("ratio %v, %v to %v", mid, low, high)
 	}
 	if p := quantile([]time.Duration{5, 1, 4, 2, 3}, 0.5); p != 3 {
 		t.Errorf("median %v", p)
+	}
+}
+
+func TestTableInReadme(t *testing.T) {
+	old := "# Gatelodge\n" + tableBegins + "old\n" + tableEnds + "more\n"
+	want := "# Gatelodge\n" + tableBegins + "new\n" + tableEnds + "more\n"
+	if got := string(between([]byte(old), "new\n")); got != want {
+		t.Errorf("%q", got)
+	}
+	for _, text := range []string{"nothing", tableBegins + "open", tableEnds} {
+		if got := string(between([]byte(text), "new\n")); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
 	}
 }
 

@@ -261,13 +261,3 @@ func (s *sender) trailers(f *http2.HeadersFrame) (*stream, error) {
 	st.asked = nil
 	return &done, nil
 }
-
-// quantile returns the time within which a share of the checks ended. It
-// orders took.
-func quantile(took []time.Duration, share float64) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	slices.Sort(took)
-	return took[min(int(share*float64(len(took))), len(took)-1)]
-}

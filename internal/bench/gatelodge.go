@@ -27,6 +27,11 @@ func build(ctx context.Context, dir string) (string, error) {
 // a record of decisions with a sample of the allowed.
 func (l *lab) configuration(w *workload) string {
 	var b strings.Builder
+	allow := "providers: [staff, partner], allow: {groups: [wiki-users], scopes: [read]}"
+	if w.local {
+		fmt.Fprintf(&b, "api_tokens: {store: %q}\n", l.stored.setting)
+		allow = "providers: [staff, api-tokens], allow: {groups: [wiki-users]}"
+	}
 	fmt.Fprintf(&b, `
 listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 limits: {drain_delay: 0s}
@@ -40,7 +45,7 @@ rules:
 	for n := range w.rules {
 		fmt.Fprintf(&b, "  - {name: space-%d, match: {paths: [/spaces/%d/**], methods: [GET, POST]}, allow: {groups: [space-%d]}}\n", n, n, n)
 	}
-	b.WriteString("  - {name: content, match: {paths: [/rest/api/**], methods: [GET]}, providers: [staff, partner], allow: {groups: [wiki-users], scopes: [read]}}\n")
+	fmt.Fprintf(&b, "  - {name: content, match: {paths: [/rest/api/**], methods: [GET]}, %s}\n", allow)
 	return b.String()
 }
 
@@ -79,11 +84,16 @@ func (l *lab) startOther(ctx context.Context, w *workload) (*server, error) {
 // serve starts a program that serves by the configuration named in its last
 // argument, and returns once its providers' keys are there.
 func (l *lab) serve(ctx context.Context, w *workload, program string, args ...string) (*server, error) {
+	if w.local {
+		if _, err := l.store(ctx); err != nil {
+			return nil, err
+		}
+	}
 	file := filepath.Join(l.dir, "gatelodge.yaml")
 	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, l.dir, "gatelodge", program, append(args, file)...)
+	p, err := launch(ctx, l.dir, gatelodgeName, program, append(args, file)...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +125,7 @@ func (l *lab) startNoop(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, l.dir, "noop", self, "noop", "127.0.0.1:0")
+	p, err := launch(ctx, l.dir, noopName, self, "noop", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

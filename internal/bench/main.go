@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
 
 func main() {
@@ -43,32 +45,37 @@ type options struct {
 	rounds int    // of which the median counts
 	checks int    // in a round
 	tokens int    // of the workload with many
+	stored int    // API tokens
 	only   string // part of the names of the workloads to run
+	stage  string // part of the names of the stages
 
 	profiles string // folder for a CPU profile of each workload; "": none
 	against  string // another gatelodge binary, in the place of the no-op
 	binary   string // in the place of the one that the tree makes
+	write    bool   // the results are kept
+	quick    bool   // only to see that all works
 }
 
 func parse(args []string) (*options, error) {
-	o := &options{tokens: 10_000}
-	quick := false
+	o := &options{tokens: 10_000, stored: 100_000}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; the median counts")
 	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
 	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
+	f.StringVar(&o.stage, "stage", "", "only one stage: direct, envoy or fixed")
 	f.StringVar(&o.profiles, "profile", "", "a `folder` for profiles of gatelodge, of CPU time and allocations, one of each a workload")
 	f.StringVar(&o.against, "against", "", "another gatelodge `binary`, to be compared to instead of the no-op")
 	f.StringVar(&o.binary, "binary", "", "the gatelodge `binary` to measure, instead of one built from the tree")
-	f.BoolVar(&quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
+	f.BoolVar(&o.write, "write", false, "keep the results in internal/bench/RESULTS.md and README.md")
+	f.BoolVar(&o.quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 || o.rounds < 1 || o.checks < 1 {
-		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD] [-profile FOLDER] [-binary FILE] [-against FILE]")
+		return nil, errors.New("usage: bench [-quick] [-rounds N] [-checks N] [-only WORD] [-stage WORD] [-profile FOLDER] [-binary FILE] [-against FILE] [-write]")
 	}
-	if quick {
-		o.rounds, o.checks, o.tokens = 1, 300, 50
+	if o.quick {
+		o.rounds, o.checks, o.tokens, o.stored = 1, 300, 50, 200
 	}
 	return o, nil
 }
@@ -80,7 +87,9 @@ type lab struct {
 	binary  string // gatelodge, as the tree makes it
 	issuer  *issuer
 	bearer  captured // a check with a token
-	silent  captured // … and one without
+	silent  captured // … one without
+	short   captured // … one with an API token
+	stored  *stored  // nil until they are needed
 }
 
 // run measures and prints.
@@ -106,21 +115,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := l.capture(ctx); err != nil {
 		return err
 	}
-	var compared []*comparison
-	for i := range workloads {
-		w := &workloads[i]
-		if !strings.Contains(w.name, o.only) {
-			continue
+	r := &results{options: o, stages: l.stages(), by: map[string][]*comparison{}}
+	for _, s := range r.stages {
+		for i := range workloads {
+			w := &workloads[i]
+			if !strings.Contains(s.name, o.stage) || !strings.Contains(w.name, o.only) || !s.has(w) {
+				continue
+			}
+			_, _ = fmt.Fprintf(os.Stderr, "bench: %s: %s\n", s.name, w.name)
+			c, err := s.run(ctx, w)
+			if err != nil {
+				return err
+			}
+			r.by[s.name] = append(r.by[s.name], c)
 		}
-		_, _ = fmt.Fprintf(os.Stderr, "bench: %s: %s\n", w.name, w.about)
-		c, err := l.direct(ctx, w)
-		if err != nil {
-			return err
-		}
-		compared = append(compared, c)
 	}
-	_, err = fmt.Fprint(out, directTable(compared))
-	return err
+	if _, err := fmt.Fprint(out, r.markdown()); err != nil || !o.write {
+		return err
+	}
+	return r.write(ctx)
 }
 
 // capture has the real Envoy write the checks that are sent later.
@@ -139,6 +152,13 @@ func (l *lab) capture(ctx context.Context) error {
 	if l.bearer, err = r.capture(ctx, p.address["capture"], l.issuer.tokens[0]); err != nil {
 		return err
 	}
-	l.silent, err = r.capture(ctx, p.address["capture"], "")
+	if l.silent, err = r.capture(ctx, p.address["capture"], ""); err != nil {
+		return err
+	}
+	text, err := tokenstore.NewSecret() // of their length
+	if err != nil {
+		return err
+	}
+	l.short, err = r.capture(ctx, p.address["capture"], text.Reveal())
 	return err
 }

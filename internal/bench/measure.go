@@ -1,38 +1,58 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 )
 
-// sample is what one round of one server gave.
+// contestant is one thing that is measured: a server, or what stands in front
+// of the same answer in Envoy.
+type contestant struct {
+	name   string
+	server *process // nil: there is none
+	proxy  *process // Envoy; nil: it is asked without
+	send   func(list []request) ([]time.Duration, error)
+}
+
+// sample is what one round gave for one contestant.
 type sample struct {
-	perCheck time.Duration // CPU of the server
+	server   time.Duration // CPU a check
+	total    time.Duration // … with Envoy's
 	p50, p99 time.Duration
 	rate     float64 // checks per second
 }
 
-// series is the rounds of one server.
+// series is the rounds of one contestant.
 type series struct {
+	name    string
 	samples []sample
-	memory  int64 // resident at the end, in bytes
+	memory  int64 // of the server at the end, resident, in bytes
 }
 
-// comparison is one workload, of Gatelodge and the no-op in turns.
+// comparison is one workload, with all contestants taking turns.
 type comparison struct {
-	workload        *workload
-	gatelodge, noop series
+	workload *workload
+	series   []*series
 }
 
-// ratio returns the CPU per check against the no-op's of the same round: the
-// median, the least and the greatest.
-func (c *comparison) ratio() (mid, low, high float64) {
-	list := make([]float64, len(c.noop.samples))
+func (c *comparison) of(name string) *series {
+	for _, s := range c.series {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// ratio compares what f reads off each round with that of the no-op in the
+// same round: the median, the least and the greatest.
+func (c *comparison) ratio(s *series, f func(*sample) time.Duration) (mid, low, high float64) {
+	base := c.of(noopName)
+	list := make([]float64, len(s.samples))
 	for i := range list {
-		list[i] = float64(c.gatelodge.samples[i].perCheck) / float64(c.noop.samples[i].perCheck)
+		list[i] = float64(f(&s.samples[i])) / float64(f(&base.samples[i]))
 	}
 	slices.Sort(list)
 	return list[len(list)/2], list[0], list[len(list)-1]
@@ -48,109 +68,94 @@ func median[T int64 | float64 | time.Duration](s *series, f func(*sample) T) T {
 	return list[len(list)/2]
 }
 
-// direct compares the servers on one workload, without Envoy: the captured
-// check is sent by us.
-func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
-	gatelodge, err := l.startGatelodge(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	defer gatelodge.stop()
-	noop, err := l.startOther(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	defer noop.stop()
-	c := &l.bearer
-	if w.silent {
-		c = &l.silent
-	}
-	senders := map[*server]*sender{}
-	for _, s := range []*server{gatelodge, noop} {
-		if senders[s], err = dial(s.address, c); err != nil {
-			return nil, err
-		}
-		defer senders[s].close()
-	}
+// turns of a round: the contestants take turns within each, so that what else
+// the machine does meets them all.
+const turns = 6
 
-	warm := w.requests(l.issuer, w.warm(l.options))
-	if _, err := senders[gatelodge].run(c, warm[:min(len(warm), 200)], 1, judgeWhole); err != nil {
-		return nil, fmt.Errorf("%s is not timed: %w", w.name, err)
-	}
+// compare runs all rounds of a workload, with at most so many checks in each.
+func (l *lab) compare(w *workload, contestants []*contestant, checks int) (*comparison, error) {
 	result := &comparison{workload: w}
-	series := map[*server]*series{gatelodge: &result.gatelodge, noop: &result.noop}
-	for s, sender := range senders {
-		if _, err := sender.run(c, warm, inFlight, s.judge); err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
-		}
+	for _, c := range contestants {
+		result.series = append(result.series, &series{name: c.name})
 	}
 	for round := range l.options.rounds {
-		list := w.requests(l.issuer, w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round)))))
-		took := map[*server]*took{gatelodge: {}, noop: {}}
+		list := l.requests(w, w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round))))[:min(checks, l.options.checks)])
+		used := make([]use, len(contestants))
 		for turn := range turns {
-			order := []*server{gatelodge, noop}
-			if turn%2 == 1 {
-				slices.Reverse(order)
-			}
-			slice := list[turn*len(list)/turns : (turn+1)*len(list)/turns]
-			for _, s := range order {
-				err := took[s].run(s, func() ([]time.Duration, error) { return senders[s].run(c, slice, inFlight, s.judge) })
-				if err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
+			part := list[turn*len(list)/turns : (turn+1)*len(list)/turns]
+			for i := range contestants {
+				i = (i + turn + round) % len(contestants)
+				if err := used[i].add(contestants[i], part); err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", w.name, contestants[i].name, err)
 				}
 			}
 		}
-		for s, t := range took {
-			series[s].samples = append(series[s].samples, t.sample())
+		for i := range used {
+			result.series[i].samples = append(result.series[i].samples, used[i].sample())
 		}
 	}
-	for s, list := range series {
-		if list.memory, err = s.memory(); err != nil {
+	for i, c := range contestants {
+		if c.server == nil {
+			continue
+		}
+		var err error
+		if result.series[i].memory, err = c.server.memory(); err != nil {
 			return nil, err
 		}
 	}
 	return result, nil
 }
 
-// inFlight is how many checks are under way at once: a busy worker thread of
-// Envoy.
-const inFlight = 32
-
-// turns of a round: the servers take turns in each, so that what else the
-// machine does meets both.
-const turns = 6
-
-// took is what one server used in a round so far.
-type took struct {
-	cpu, wall time.Duration
-	each      []time.Duration
+// use is what one contestant used in a round so far.
+type use struct {
+	server, proxy, wall time.Duration
+	took                []time.Duration
 }
 
-// run takes the server's CPU time around send.
-func (t *took) run(s *server, send func() ([]time.Duration, error)) error {
-	before, err := s.cpu()
+// add takes CPU time around one turn.
+func (u *use) add(c *contestant, list []request) error {
+	server, err := c.server.cpu()
+	if err != nil {
+		return err
+	}
+	proxy, err := c.proxy.cpu()
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	each, err := send()
+	took, err := c.send(list)
 	if err != nil {
 		return err
 	}
-	t.wall += time.Since(began)
-	after, err := s.cpu()
+	u.wall += time.Since(began)
+	u.took = append(u.took, took...)
+	after, err := c.server.cpu()
 	if err != nil {
 		return err
 	}
-	t.cpu += after - before
-	t.each = append(t.each, each...)
+	u.server += after - server
+	if after, err = c.proxy.cpu(); err != nil {
+		return err
+	}
+	u.proxy += after - proxy
 	return nil
 }
 
-func (t *took) sample() sample {
-	n := len(t.each)
+func (u *use) sample() sample {
+	n := time.Duration(len(u.took))
 	return sample{
-		perCheck: t.cpu / time.Duration(n), p50: quantile(t.each, 0.50), p99: quantile(t.each, 0.99),
-		rate: float64(n) / t.wall.Seconds(),
+		server: u.server / n, total: (u.server + u.proxy) / n,
+		p50: quantile(u.took, 0.50), p99: quantile(u.took, 0.99),
+		rate: float64(n) / u.wall.Seconds(),
 	}
+}
+
+// quantile returns the time within which a share of the checks ended. It
+// orders took.
+func quantile(took []time.Duration, share float64) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[min(int(share*float64(len(took))), len(took)-1)]
 }

@@ -101,5 +101,10 @@ func (p *process) memory() (int64, error) {
 }
 
 // cpu is the time that the kernel accounts to the program, all threads,
-// in user and system mode.
-func (p *process) cpu() (time.Duration, error) { return cpuOf(p.cmd.Process.Pid) }
+// in user and system mode; none to a nil process.
+func (p *process) cpu() (time.Duration, error) {
+	if p == nil {
+		return 0, nil
+	}
+	return cpuOf(p.cmd.Process.Pid)
+}

@@ -6,23 +6,68 @@ import (
 	"time"
 )
 
-// directTable is the comparison without Envoy, in Markdown.
+func serverCPU(s *sample) time.Duration { return s.server }
+func totalCPU(s *sample) time.Duration  { return s.total }
+func p50(s *sample) time.Duration       { return s.p50 }
+func p99(s *sample) time.Duration       { return s.p99 }
+
+// directTable is the comparison of the servers alone, in Markdown.
 func directTable(list []*comparison) string {
-	var b strings.Builder
-	b.WriteString("| workload | ratio to no-op | spread | µs CPU a check | no-op µs | p50 µs | p99 µs | no-op p50 | no-op p99 | RSS MB |\n")
-	b.WriteString("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	t := table{
+		"workload", "ratio to no-op", "spread", "CPU µs", "no-op CPU µs", "p50 µs", "no-op p50", "p99 µs", "no-op p99", "RSS MB",
+	}.head()
 	for _, c := range list {
-		mid, low, high := c.ratio()
-		cpu := func(s *sample) time.Duration { return s.perCheck }
-		p50 := func(s *sample) time.Duration { return s.p50 }
-		p99 := func(s *sample) time.Duration { return s.p99 }
-		fmt.Fprintf(&b, "| %s | **%.2f** | %.2f–%.2f | %s | %s | %s | %s | %s | %s | %.0f |\n", c.workload.name, mid, low, high,
-			micros(median(&c.gatelodge, cpu)), micros(median(&c.noop, cpu)),
-			micros(median(&c.gatelodge, p50)), micros(median(&c.gatelodge, p99)),
-			micros(median(&c.noop, p50)), micros(median(&c.noop, p99)), float64(c.gatelodge.memory)/1e6)
+		g, n := c.of(gatelodgeName), c.of(noopName)
+		mid, low, high := c.ratio(g, serverCPU)
+		t.row(c.workload.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high),
+			micros(median(g, serverCPU)), micros(median(n, serverCPU)), micros(median(g, p50)), micros(median(n, p50)),
+			micros(median(g, p99)), micros(median(n, p99)), megabytes(g.memory))
 	}
-	return b.String()
+	return t.String()
 }
+
+// throughTable is the comparison through Envoy.
+func throughTable(list []*comparison) string {
+	t := table{"workload", "in front", "requests/s", "p50 µs", "p99 µs", "CPU with Envoy, ratio to no-op", "spread", "server CPU µs", "total CPU µs"}.head()
+	for _, c := range list {
+		for _, s := range c.series {
+			mid, low, high := c.ratio(s, totalCPU)
+			t.row(c.workload.name, s.name, fmt.Sprintf("%.0f", median(s, func(s *sample) float64 { return s.rate })),
+				micros(median(s, p50)), micros(median(s, p99)), fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high),
+				micros(median(s, serverCPU)), micros(median(s, totalCPU)))
+		}
+	}
+	return t.String()
+}
+
+// fixedTable is the comparison at a fixed rate.
+func fixedTable(list []*comparison) string {
+	t := table{"workload", "server CPU, ratio to no-op", "spread", "CPU with Envoy, ratio", "p50, ratio", "p99, ratio", "p50 µs", "p99 µs", "server CPU µs"}.head()
+	for _, c := range list {
+		g := c.of(gatelodgeName)
+		mid, low, high := c.ratio(g, serverCPU)
+		total, _, _ := c.ratio(g, totalCPU)
+		half, _, _ := c.ratio(g, p50)
+		most, _, _ := c.ratio(g, p99)
+		t.row(c.workload.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high), fmt.Sprintf("%.2f", total),
+			fmt.Sprintf("%.2f", half), fmt.Sprintf("%.2f", most), micros(median(g, p50)), micros(median(g, p99)), micros(median(g, serverCPU)))
+	}
+	return t.String()
+}
+
+// table is a Markdown table in the making: its columns.
+type table []string
+
+type rows struct{ strings.Builder }
+
+func (t table) head() *rows {
+	r := &rows{}
+	r.row(t...)
+	r.WriteString("| --- |" + strings.Repeat(" ---: |", len(t)-1) + "\n")
+	return r
+}
+
+func (r *rows) row(cells ...string) { r.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
 
 // micros writes a time in microseconds with two or three digits.
 func micros(d time.Duration) string {
@@ -32,3 +77,5 @@ func micros(d time.Duration) string {
 	}
 	return fmt.Sprintf("%.0f", us)
 }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.0f", float64(n)/1e6) }

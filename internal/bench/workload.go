@@ -22,8 +22,10 @@ type workload struct {
 	warm func(o *options) []int
 	draw func(o *options, random *rand.Rand) []int
 
-	forge  bool // the signature of each is wrong, and new
-	silent bool // there is no credential
+	forge   bool // the signature of each is wrong, and new
+	silent  bool // there is no credential
+	local   bool // API tokens of our own are sent
+	proxied bool // it is measured through Envoy too
 }
 
 // request is one check to be sent.
@@ -36,10 +38,11 @@ type request struct {
 const manyTokens = 200_000
 
 var workloads = []workload{
-	{name: "hot token", about: "one token, again and again", rules: 20, warm: one, draw: same},
+	{name: "hot token", about: "one token, again and again", rules: 20, warm: one, draw: same, proxied: true},
 	{
 		name: "10,000 tokens", about: "each as likely as the others", rules: 20,
-		warm: func(o *options) []int { return sequence(o.tokens) },
+		proxied: true,
+		warm:    func(o *options) []int { return sequence(o.tokens) },
 		draw: func(o *options, random *rand.Rand) []int {
 			return fill(o.checks, func() int { return random.IntN(o.tokens) })
 		},
@@ -49,8 +52,15 @@ var workloads = []workload{
 		warm: func(o *options) []int { return zipf(2*o.checks, rand.New(rand.NewPCG(1, 1))) },
 		draw: func(o *options, random *rand.Rand) []int { return zipf(o.checks, random) },
 	},
-	{name: "bad signatures", about: "each new, and found wrong only by computing it", rules: 20, warm: one, draw: same, forge: true},
-	{name: "no token", about: "refused with 401", rules: 20, warm: one, draw: same, silent: true},
+	{name: "bad signatures", about: "each new, and found wrong only by computing it", rules: 20, warm: one, draw: same, forge: true, proxied: true},
+	{name: "no token", about: "refused with 401", rules: 20, warm: one, draw: same, silent: true, proxied: true},
+	{
+		name: "100,000 API tokens", about: "of our own, in SQLite, each as likely as the others", rules: 20, local: true,
+		warm: one,
+		draw: func(o *options, random *rand.Rand) []int {
+			return fill(o.checks, func() int { return random.IntN(o.stored) })
+		},
+	},
 	{name: "1,000 rules", about: "one token; the rule that matches is the last", rules: 999, warm: one, draw: same},
 }
 
@@ -76,20 +86,36 @@ func fill(n int, next func() int) []int {
 	return list
 }
 
-// requests makes the checks for tokens of these numbers.
-func (w *workload) requests(i *issuer, numbers []int) []request {
-	i.sign(numbers)
+// requests makes the checks of a workload for tokens of these numbers.
+func (l *lab) requests(w *workload, numbers []int) []request {
+	tokens := l.issuer.tokens
+	if w.local {
+		tokens = l.stored.tokens
+	} else {
+		l.issuer.sign(numbers)
+	}
 	list := make([]request, len(numbers))
 	for k, n := range numbers {
 		switch {
 		case w.silent:
 		case w.forge:
-			list[k] = request{credential: forged(i.tokens[n])}
+			list[k] = request{credential: forged(tokens[n])}
 		default:
-			list[k] = request{i.tokens[n], userOf(n)}
+			list[k] = request{tokens[n], userOf(n)}
 		}
 	}
 	return list
+}
+
+// check is the captured check that the requests of a workload fit into.
+func (l *lab) check(w *workload) *captured {
+	switch {
+	case w.silent:
+		return &l.silent
+	case w.local:
+		return &l.short
+	}
+	return &l.bearer
 }
 
 // judge returns an error for an answer that is not the right one.
@@ -177,7 +203,7 @@ func judgeWhole(r *request, answer []byte) error {
 		removed[name] = true
 	}
 	switch {
-	case set[userHeader] != r.user, set["x-forwarded-email"] != r.user+"@example.com", set["x-forwarded-groups"] == "":
+	case set[userHeader] != r.user, set["x-forwarded-groups"] == "", set["x-forwarded-provider"] == "":
 		return fmt.Errorf("identity headers are wrong: %v", &m)
 	case !removed["authorization"], !removed["x_forwarded_user"]:
 		return fmt.Errorf("what must be taken off the request is not: %v", &m)

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// inFlight is how many checks are under way at once: a busy worker thread of
+// Envoy.
+const inFlight = 32
+
+// The contestants of every comparison.
+const (
+	gatelodgeName = "gatelodge"
+	noopName      = "no-op"
+)
+
+// direct compares the servers on one workload, without Envoy: the captured
+// check is sent by us.
+func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
+	gatelodge, err := l.startGatelodge(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer gatelodge.stop()
+	noop, err := l.startOther(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer noop.stop()
+	c := l.check(w)
+	warm := l.requests(w, w.warm(l.options))
+	var contestants []*contestant
+	for _, s := range []*server{gatelodge, noop} {
+		sender, err := dial(s.address, c)
+		if err != nil {
+			return nil, err
+		}
+		defer sender.close()
+		if s == gatelodge {
+			if _, err := sender.run(c, warm[:min(len(warm), 200)], 1, judgeWhole); err != nil {
+				return nil, fmt.Errorf("%s is not timed: %w", w.name, err)
+			}
+		}
+		if _, err := sender.run(c, warm, inFlight, s.judge); err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
+		}
+		contestants = append(contestants, &contestant{
+			name: s.name, server: s.process,
+			send: func(list []request) ([]time.Duration, error) { return sender.run(c, list, inFlight, s.judge) },
+		})
+	}
+	contestants[1].name = noopName // also where another build takes its place
+	return l.compare(w, contestants, l.options.checks)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// What Envoy is asked with instead of an authorization server.
+const (
+	nothingName   = "no authorization"
+	jwtName       = "jwt_authn"
+	jwtCachedName = "jwt_authn, cache"
+)
+
+// fullLoad is how many requests a round has through Envoy, where one costs
+// several times what it does without.
+const fullLoad = 12_000
+
+// through compares on one workload through the real Envoy. At perSecond 0 as
+// much is sent as is answered; what stands in Envoy itself is compared then
+// too.
+func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*comparison, error) {
+	gatelodge, err := l.startGatelodge(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer gatelodge.stop()
+	noop, err := l.startOther(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer noop.stop()
+	fronts := []front{{Name: noopName, Authz: noop.address}, {Name: gatelodgeName, Authz: gatelodge.address}}
+	if perSecond == 0 {
+		fronts = append(fronts, front{Name: nothingName}, front{Name: jwtName, JWT: true}, front{Name: jwtCachedName, JWT: true, Cached: true})
+	}
+	p, err := startEnvoy(ctx, l.dir, l.issuer.keySet(), fronts)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+
+	servers := map[string]*process{gatelodgeName: gatelodge.process, noopName: noop.process}
+	var contestants []*contestant
+	for _, f := range fronts {
+		load, err := open(p.address[f.Name], verdictOf(f.Name))
+		if err != nil {
+			return nil, err
+		}
+		defer load.close()
+		if _, err := load.full(l.requests(w, w.warm(l.options))); err != nil {
+			return nil, fmt.Errorf("%s, %s is not timed: %w", w.name, f.Name, err)
+		}
+		send := load.full
+		if perSecond > 0 {
+			send = func(list []request) ([]time.Duration, error) { return load.fixed(list, perSecond) }
+		}
+		contestants = append(contestants, &contestant{name: f.Name, server: servers[f.Name], proxy: p.process, send: send})
+	}
+	if perSecond > 0 {
+		return l.compare(w, contestants, 2*perSecond)
+	}
+	return l.compare(w, contestants, fullLoad)
+}
+
+// verdictOf says which answers are right for what stands in front.
+func verdictOf(name string) verdict {
+	switch name {
+	case noopName:
+		return func(_ *request, status int, user string) error { return expect(status, user, 200, noopUser) }
+	case nothingName:
+		return func(_ *request, status int, user string) error { return expect(status, user, 200, "") }
+	}
+	return func(r *request, status int, user string) error {
+		if r.user == "" {
+			return expect(status, user, 401, "")
+		}
+		return expect(status, user, 200, r.user)
+	}
+}
+
+func expect(status int, user string, wantStatus int, wantUser string) error {
+	if status != wantStatus || user != wantUser {
+		return fmt.Errorf("status %d for user %q, where %d and %q is right", status, user, wantStatus, wantUser)
+	}
+	return nil
+}
