@@ -217,9 +217,10 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 // preflight reports whether a request is a CORS preflight, and not just an
 // OPTIONS that somebody hopes is let through (Fetch standard, CORS-preflight).
 func preflight(q *Request) bool {
-	_, origins := q.Header("origin")
+	origin, origins := q.Header("origin")
 	method, methods := q.Header("access-control-request-method")
-	return q.Method == "OPTIONS" && origins == 1 && methods == 1 && isToken(method)
+	// Proxies join two lines by a comma, which no origin has.
+	return q.Method == "OPTIONS" && origins == 1 && origin != "" && !strings.ContainsAny(origin, ", \t") && methods == 1 && isToken(method)
 }
 
 func (s *Steps) rule(c *compiledRule, named *Rule) {

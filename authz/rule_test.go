@@ -59,6 +59,9 @@ func TestPreflight(t *testing.T) {
 		"no origin":   options("/api/x", method),
 		"no method":   options("/api/x", origin),
 		"two methods": options("/api/x", origin, method, method),
+		"two origins": options("/api/x", origin, origin, method),
+		"joined":      options("/api/x", origin+","+origin[8:], method),
+		"empty":       options("/api/x", "origin: ", method),
 		"other path":  options("/other", origin, method),
 		"not OPTIONS": e.Decide(t.Context(), get("/api/x", origin, method)).Outcome,
 	} {

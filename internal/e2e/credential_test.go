@@ -3,7 +3,11 @@ package e2e
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -42,6 +46,23 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestFolded breaks the line after the scheme, which HTTP/1.1 once allowed and
+// Envoy mends (RFC 9112 §5.2): it is read as the white space that it stands
+// for, or refused.
+func TestFolded(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	everyWay(t, func(t *testing.T, p protocol, v variant) {
+		q := request{target: "/issues", headers: []field{{"authorization", "Bearer\r\n " + l.issuer.token("alice")}}}
+		r, seen := l.send(t, p, v, q)
+		if seen != nil && p.name == "h1" {
+			passes(t, q, r, seen, "alice")
+		} else {
+			refused(t, q, r, seen, 0, 400, 401)
+		}
+	})
+}
+
 // presentations are about where and how a credential is presented.
 func (l *lab) presentations(t *testing.T) []credentialCase {
 	good, other, key := l.issuer.token("alice"), l.issuer.token("bob"), l.apiToken(t, "carol")
@@ -63,7 +84,18 @@ func (l *lab) presentations(t *testing.T) []credentialCase {
 		{name: "text before the scheme", headers: auth("x Bearer " + good)},
 		{name: "no space", headers: auth("Bearer" + good)},
 		{name: "quoted", headers: auth(`Bearer "` + good + `"`)},
-		{name: "key API token", headers: []field{{"x-api-key", key}}, user: "carol"},
+		{name: "folded within the token", headers: auth("Bearer " + good[:20] + "\r\n " + good[20:])},
+		{name: "API token as key", headers: []field{{"x-api-key", key}}, user: "carol"},
+		{name: "API token as bearer", headers: auth("Bearer " + key), user: "carol"},
+		{name: "API token as password", headers: basic("carol:" + key), user: "carol"},
+		{name: "API token as password of another", headers: basic("alice:" + key), status: 401},
+		{name: "API token as user", headers: basic(key + ":x"), status: 401},
+		{name: "API token as user, no password", headers: basic(key + ":")},
+		{name: "API token, scheme Token", headers: auth("Token " + key)},
+		{name: "API token, one character less", headers: []field{{"x-api-key", key[:len(key)-1]}}, status: 401},
+		{name: "API token, one character more", headers: []field{{"x-api-key", key + "A"}}, status: 401},
+		{name: "API token in upper case", headers: []field{{"x-api-key", strings.ToUpper(key)}}, status: 401},
+		{name: "access token as key", headers: []field{{"x-api-key", good}}, status: 401},
 
 		{name: "two in one line", headers: auth("Bearer " + good + ",Bearer " + good)},
 		{name: "two in one line, spaced", headers: auth("Bearer " + good + ", Bearer " + other)},
@@ -91,13 +123,13 @@ func (l *lab) presentations(t *testing.T) []credentialCase {
 	} {
 		list = append(list, credentialCase{name: "other header " + name, headers: []field{{name, "Bearer " + good}}, status: 401})
 	}
-	for _, scheme := range []string{"Negotiate", "NTLM", "Digest", "Token", "JWT", "MAC", "Signature", "OAuth", "AWS4-HMAC-SHA256", "Bearer:"} {
+	for _, scheme := range []string{"Negotiate", "NTLM", "Digest", "Token", "JWT", "MAC", "Signature", "OAuth", "DPoP", "AWS4-HMAC-SHA256", "Bearer:"} {
 		list = append(list, credentialCase{name: "scheme " + scheme, headers: auth(scheme + " " + good)})
 	}
 	for name, text := range map[string]string{
 		"no colon": "alice", "empty user": ":x", "empty password": "alice:", "both empty": ":", "colons": "alice:a:b:c",
 		"NUL": "al\x00ice:x", "line break": "alice\r\n:x", "not UTF-8": "\xff\xfe:x", "long": "alice:" + strings.Repeat("p", 8<<10),
-		"token as user": good + ":", "token as password": "alice:" + good, "key of another": "alice:" + key,
+		"token as user": good + ":", "token as password": "alice:" + good,
 	} {
 		list = append(list, credentialCase{name: "basic " + name, headers: basic(text)})
 	}
@@ -105,6 +137,63 @@ func (l *lab) presentations(t *testing.T) []credentialCase {
 		list = append(list, credentialCase{name: "basic " + name, headers: auth(value)})
 	}
 	return list
+}
+
+// TestProvidersAreNotAsked counts what a provider is asked: what is not a
+// bearer token, or not the only credential, is nobody's business.
+func TestProvidersAreNotAsked(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		answer(w, claims{"active": true, "username": "alice", "client_id": "svc", "aud": audience, "exp": time.Now().Unix() + 600})
+	}))
+	t.Cleanup(idp.Close)
+	f := newFront(t, serve(t, fmt.Sprintf(`
+providers:
+  - {name: lab, type: oauth2, client_id: svc, client_secret: secret, audiences: [%q], endpoints: {introspection: %q}}
+rules:
+  - {name: public, match: {paths: [/public/**]}, access: public}
+  - {name: nobody, match: {paths: [/nobody/**]}, access: deny}
+`, audience, idp.URL)).grpc)
+	auth := func(values ...string) (list []field) {
+		for _, v := range values {
+			list = append(list, field{"authorization", v})
+		}
+		return list
+	}
+	for name, q := range map[string]request{
+		"negotiate": {headers: auth("Negotiate opaque")}, "digest": {headers: auth("Digest opaque")}, "dpop": {headers: auth("DPoP opaque")},
+		"token": {headers: auth("Token opaque")}, "basic": {headers: auth("Basic YWxpY2U6b3BhcXVl")}, "no scheme": {headers: auth("opaque")},
+		"twice": {headers: auth("Bearer opaque", "Bearer opaque")}, "list": {headers: auth("Bearer opaque, Bearer opaque")},
+		"bad bytes": {headers: auth("Bearer opaque\"")}, "query": {target: "/issues?access_token=opaque"},
+		"bad path":       {target: "/issues/..%2fadmin", headers: auth("Bearer opaque")},
+		"rule for none":  {target: "/nobody/x", headers: auth("Bearer opaque")},
+		"public":         {target: "/public/x", headers: auth("Bearer opaque")},
+		"API token form": {headers: auth("Bearer gl_" + strings.Repeat("A", 43))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyWay(t, func(t *testing.T, p protocol, v variant) {
+				if q.target == "" {
+					q.target = "/issues"
+				}
+				before := asked.Load()
+				r, seen := f.send(t, p, v, q)
+				if name == "public" {
+					passes(t, q, r, seen, "")
+				} else if name != "bad path" || !v.normalize { // Envoy mends this one
+					refused(t, q, r, seen, 400, 401, 403)
+				}
+				if n := asked.Load() - before; n > 0 && (name != "bad path" || !v.normalize) {
+					t.Errorf("the provider was asked %d times", n)
+				}
+			})
+		})
+	}
+	alice := issues("opaque", "alice")
+	if r, seen := f.send(t, protocols[0], variants[0], alice.request); !alice.right(r, seen) || asked.Load() == 0 {
+		t.Errorf("a good token: status %d, asked %d times", r.status, asked.Load())
+	}
 }
 
 // tokens are about the token itself.

@@ -5,6 +5,7 @@
 //
 //	credential_test.go  what the caller presents, one good way and many bad
 //	identity_test.go    what the upstream is told, and that nobody else can say it
+//	settings_test.go    the same under each setting that changes what is told
 //	path_test.go        one meaning per path: nothing protected becomes public
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
 //	published_test.go   the same of examples/envoy, as it is given to everybody

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -147,7 +148,10 @@ func TestUserNames(t *testing.T) {
 			})
 		})
 	}
-	for name, user := range map[string]any{"number": 7, "true": true, "list": []string{"alice"}, "object": claims{"name": "alice"}} {
+	for name, user := range map[string]any{
+		"number": 7, "true": true, "list": []string{"alice"}, "object": claims{"name": "alice"},
+		"lone surrogate": json.RawMessage(`"alice\ud800"`), "NUL by escape": json.RawMessage(`"\u0000alice"`), "null": json.RawMessage("null"),
+	} {
 		t.Run(name, func(t *testing.T) {
 			token := l.issuer.sign(l.issuer.claims("x").with(claims{"preferred_username": user}))
 			q := request{target: "/issues", headers: []field{bearer(token)}}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,20 +22,21 @@ rules:
   - {name: nobody, match: {paths: [/nobody, /nobody/**]}, access: deny}
   - {name: second-only, match: {paths: [/second, /second/**]}, providers: [second]}
   - {name: ops-only, match: {paths: [/ops, /ops/**]}, allow: {groups: [ops]}}
+  - {name: cors, match: {paths: [/cors, /cors/**]}, preflight: true}
   - {name: by-host, match: {hosts: [open.example.test], paths: [/by-host]}, access: public}
 `
 
-// lab is Gatelodge under labConfig behind Envoy.
+// lab is Gatelodge under labConfig, and more settings, behind Envoy.
 type lab struct {
 	*front
 	issuer, second *issuer
 	gatelodge      *gatelodge
 }
 
-func newLab(t testing.TB) *lab {
+func newLab(t testing.TB, settings ...string) *lab {
 	t.Helper()
 	l := &lab{issuer: newIssuer(t), second: newIssuer(t)}
-	l.gatelodge = serve(t, fmt.Sprintf(labConfig, l.issuer.url, audience, l.second.url))
+	l.gatelodge = serve(t, strings.Join(settings, "")+fmt.Sprintf(labConfig, l.issuer.url, audience, l.second.url))
 	l.gatelodge.awaitReady(t)
 	l.front = newFront(t, l.gatelodge.grpc)
 	return l

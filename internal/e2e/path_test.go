@@ -21,7 +21,7 @@ var targets = strings.Fields(`
 /public/..%00/admin /public/..%0d%0a/admin /public/%0d%0ax-forwarded-user:admin /public%3f/../admin /public%23/../admin /public;x=/../admin /public;%2f..%2fadmin
 /nobody/../public /nobody/%2e%2e/public /public/../nobody /public/..%2fnobody /second/../public /ops/..;/public
 /api/v1/../../public /x/public /x?/public /x%3f/public /x;/public /x/..;/public
-/public/%2e%2e%5cadmin /public/..%5cadmin /public/~/../admin /public/%7e/ /public/+ /%70ublic /%70ublic/../admin /p%75blic/x public admin
+/public/%2e%2e%5cadmin /public/..%5cadmin /public/~/../admin /public/%7e/ /public/+ /%70ublic /%70ublic/../admin /p%75blic/x public admin * /* /public/*
 `)
 
 // methods are the kinds of request that each target is sent with.
@@ -79,6 +79,98 @@ func TestPaths(t *testing.T) {
 			if name != "CONNECT" && (public == 0 || alice < 100) {
 				t.Error("too little got through for this test to say anything")
 			}
+		})
+	}
+}
+
+// dots and slashes are ways to write ".." and "/" that some reader undoes.
+var (
+	dots = strings.Fields(`.. %2e%2e %2E. .%2e %252e%252e ..; ..;x=y %c0%ae%c0%ae %u002e%u002e ... .%00. ..%00 ..%09 ..%0d %ef%bc%8e%ef%bc%8e`)
+	// The last is a tab, which no target can have.
+	slashes = append(strings.Fields(`/ %2f %2F %5c \ %252f %255c %c0%af %e2%88%95 %ef%bc%8f // /./ ;/ /%2e/`), "\t")
+)
+
+// TestTraversals climbs out of /public with every mixture of spellings.
+func TestTraversals(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	n := 0
+	for _, dot := range dots {
+		for _, slash := range slashes {
+			for depth := 1; depth <= 3; depth++ {
+				for _, start := range []string{"/public/", "/public" + slash, "/public/x" + slash} {
+					q := request{target: start + strings.Repeat(dot+slash, depth) + "admin"}
+					r, seen := l.send(t, protocols[n%2], variants[n/2%len(variants)], q)
+					checkAnonymous(t, q, r, seen)
+					n++
+				}
+			}
+		}
+	}
+	page := request{target: "/public/page"}
+	if _, seen := l.send(t, protocols[0], variants[0], page); seen == nil || n < 1000 {
+		t.Errorf("%d targets, the public page is open: %t", n, seen != nil)
+	}
+}
+
+// TestAdmittedPaths sends every target to a server that admits the paths with
+// several meanings: the strictest of them holds, and none is public.
+func TestAdmittedPaths(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, "paths: {encoded_slash: allow, parameters: allow}\n")
+	token := l.issuer.token("alice")
+	admitted := 0
+	everyWay(t, func(t *testing.T, p protocol, v variant) {
+		for _, target := range targets {
+			q := request{target: target}
+			r, seen := l.send(t, p, v, q)
+			checkAnonymous(t, q, r, seen)
+			q.headers = []field{bearer(token)}
+			r, seen = l.send(t, p, v, q)
+			checkAlice(t, q, r, seen)
+			if seen != nil && strings.ContainsAny(seen.target, ";") {
+				admitted++
+			}
+		}
+	})
+	if admitted == 0 {
+		t.Error("no path with parameters was admitted: this test says nothing")
+	}
+}
+
+// TestPreflight sends what browsers ask before a request from another site,
+// and what only looks like it, to a rule that lets preflights through.
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	origin, method := field{"origin", "https://app.example.test"}, field{"access-control-request-method", "PUT"}
+	spoof := field{"x-forwarded-user", "admin"}
+	cases := []struct {
+		name   string
+		q      request
+		passes bool
+	}{
+		{"real", request{method: "OPTIONS", target: "/cors/x", headers: []field{origin, method, spoof}}, true},
+		{"without origin", request{method: "OPTIONS", target: "/cors/x", headers: []field{method, spoof}}, false},
+		{"without method", request{method: "OPTIONS", target: "/cors/x", headers: []field{origin, spoof}}, false},
+		{"two origins", request{method: "OPTIONS", target: "/cors/x", headers: []field{origin, origin, method}}, false},
+		{"two methods", request{method: "OPTIONS", target: "/cors/x", headers: []field{origin, method, method}}, false},
+		{"GET", request{target: "/cors/x", headers: []field{origin, method}}, false},
+		{"POST that claims to be OPTIONS", request{method: "POST", target: "/cors/x", headers: []field{origin, method, {"x-http-method-override", "OPTIONS"}}}, false},
+		{"another rule", request{method: "OPTIONS", target: "/issues", headers: []field{origin, method}}, false},
+		{"rule for nobody", request{method: "OPTIONS", target: "/nobody/x", headers: []field{origin, method}}, false},
+		{"climbing out", request{method: "OPTIONS", target: "/cors/../issues", headers: []field{origin, method}}, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			everyWay(t, func(t *testing.T, p protocol, v variant) {
+				r, seen := l.send(t, p, v, c.q)
+				if c.passes {
+					passes(t, c.q, r, seen, "")
+				} else {
+					refused(t, c.q, r, seen, 400, 401, 403)
+				}
+			})
 		})
 	}
 }
