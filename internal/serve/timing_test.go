@@ -101,7 +101,7 @@ func TestTimingTellsNothing(t *testing.T) {
 		return // the race detector counts what the processor does not
 	}
 	t.Run("decision", func(t *testing.T) {
-		c, _, err := config.Parse("gatelodge.yaml", []byte(fmt.Sprintf(tokenConfig, setting)), os.LookupEnv)
+		c, _, err := config.Parse("gatelodge.yaml", fmt.Appendf(nil, tokenConfig, setting), os.LookupEnv)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -329,9 +330,7 @@ func TestBadInputIsRefused(t *testing.T) {
 	everyStore(t, tokenstore.Limits{}, func(t *testing.T, o *office) {
 		for field, set := range fields {
 			texts := map[string]string{"a token": "my " + token.Reveal()}
-			for what, text := range badTexts {
-				texts[what] = text
-			}
+			maps.Copy(texts, badTexts)
 			if field == "user" || field == "groups" {
 				texts["comma"] = "alice,admin"
 			}
