@@ -7,6 +7,9 @@ demo:  ## the whole picture on loopback: Envoy, an identity provider, a sample A
 test:  ## all tests, against the real parts
 	@go run ./internal/dev test
 
+prove: ## the proofs that are too long for every run, at full size; prints what they measured
+	@go run ./internal/dev prove
+
 bench: ## what a check costs, beside a server that says yes to everything
 	@go run ./internal/dev setup envoy
 	@go run ./internal/bench -write
@@ -17,4 +20,4 @@ build: ## the binary
 clean: ## removes what the commands above made
 	rm -rf .tools gatelodge
 
-.PHONY: demo test bench build clean
+.PHONY: demo test prove bench build clean

@@ -1,9 +1,9 @@
 package adminapi
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,16 +14,13 @@ import (
 // A fuzzing client reads the document that is served and sends what it allows
 // and what it does not: every answer must be one that the document tells, no
 // wrong request be taken, none that is right refused, and nobody let in without
-// a credential. GATELODGE_PROVE=1 sends twenty times as much.
+// a credential. As a proof it sends twenty times as much.
 func TestFuzzingClientAgreesWithTheDocument(t *testing.T) {
 	settings, err := filepath.Abs("testdata/schemathesis.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := "10"
-	if os.Getenv("GATELODGE_PROVE") != "" {
-		examples = "200"
-	}
+	examples := strconv.Itoa(realtest.Scale(10, 200))
 	for _, person := range []string{"token", "alice"} {
 		t.Run(person, func(t *testing.T) {
 			d := newDesk(t)
@@ -33,7 +30,7 @@ func TestFuzzingClientAgreesWithTheDocument(t *testing.T) {
 			if told == nil || len(told[1]) < 3 {
 				t.Errorf("it did not send hundreds of requests:\n%s", out)
 			} else {
-				t.Log(told[0])
+				realtest.Measured(t, "%s", told[0])
 			}
 			if strings.Contains(out, adminToken) || regexp.MustCompile(tokenstore.Pattern).MatchString(d.log.String()) {
 				t.Error("a credential is told")

@@ -5,7 +5,7 @@
 //	go run ./internal/dev setup [part …]   install into .tools
 //	go run ./internal/dev check            format, modules, layers, vet, staticcheck …
 //	go run ./internal/dev test [package …] setup, check, and all tests
-//	go run ./internal/dev prove            what is too slow for every run
+//	go run ./internal/dev prove [package …] proofs too long for every run, at full size
 package main
 
 import (
@@ -23,9 +23,10 @@ func main() {
 		"setup": setup,
 		"check": runChecks,
 		"test":  test,
+		"prove": prove,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./internal/dev setup|check|test [argument …]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./internal/dev setup|check|test|prove [argument …]")
 		os.Exit(2)
 	}
 	err := atRoot()

@@ -17,11 +17,9 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/realtest"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
-
-// proving is set for what takes minutes.
-var proving = os.Getenv("GATELODGE_PROVE") != ""
 
 // A suspect is a credential that is refused for a reason of its own.
 type suspect struct {
@@ -79,10 +77,7 @@ func TestTimingTellsNothing(t *testing.T) {
 	setting := "sqlite:" + filepath.Join(t.TempDir(), "tokens.db")
 	groups := suspects(t, setting)
 	l := start(t, fmt.Sprintf(tokenConfig, setting)+"log: {audit: {file: none}}\n")
-	calls := 4_000
-	if proving {
-		calls = 100_000
-	}
+	calls := realtest.Scale(4_000, 100_000)
 	for _, basic := range []bool{false, true} {
 		kinds := []string{"unknown", "revoked", "expired", "rotated"}
 		if basic {
@@ -97,21 +92,24 @@ func TestTimingTellsNothing(t *testing.T) {
 		name := map[bool]string{false: "Bearer", true: "Basic"}[basic]
 		t.Run(name+"/answer", func(t *testing.T) { tellApart(t, kinds, calls, l.answering(groups, basic)) })
 	}
-	if !proving {
-		return // the race detector counts what the processor does not
+}
+
+// The same where the decision is made, without the noise of a network. The race
+// detector counts what the processor does not, so it is no part of every run.
+func TestTimingOfDecisionTellsNothing(t *testing.T) {
+	realtest.Proof(t)
+	setting := "sqlite:" + filepath.Join(t.TempDir(), "tokens.db")
+	groups := suspects(t, setting)
+	c, _, err := config.Parse("gatelodge.yaml", fmt.Appendf(nil, tokenConfig, setting), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Run("decision", func(t *testing.T) {
-		c, _, err := config.Parse("gatelodge.yaml", fmt.Appendf(nil, tokenConfig, setting), os.LookupEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g, err := Open(c, slog.New(slog.DiscardHandler), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.Close()
-		tellApart(t, []string{"unknown", "revoked", "expired", "rotated"}, calls, deciding(t, g, groups))
-	})
+	g, err := Open(c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	tellApart(t, []string{"unknown", "revoked", "expired", "rotated"}, 100_000, deciding(t, g, groups))
 }
 
 // answering asks the server, as Envoy does.
@@ -191,7 +189,7 @@ func tellApart(t *testing.T, kinds []string, calls int, measure func(kind string
 			}
 		}
 	}
-	t.Logf("%d calls, |t| at most %.2f; median %.0f ns", calls, worst, median(all))
+	realtest.Measured(t, "%d calls, |t| at most %.2f; median %.0f ns", calls, worst, median(all))
 }
 
 func crop(list []float64, most float64) (out []float64) {
