@@ -34,6 +34,7 @@ func commands() []*cobra.Command {
 		newReport(),
 		newAttributes(),
 		newLogin(),
+		newSnippet(),
 		newToken(),
 		newVersion(),
 		newCompletion(),
