@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ type Config struct {
 	Log    Log    `yaml:"log" doc:"What is written down."`
 	Admin  Admin  `yaml:"admin" doc:"The admin listener: who may use it."`
 
-	files []string // that the file names: a change of one is a change of it
+	files []input // it and those that it names: a change of one is a change of it
 }
 
 // Listen is where the server listens.
@@ -181,7 +182,7 @@ func Parse(name string, text []byte, env func(string) (string, bool)) (*Config, 
 	if len(d.faults) > 0 {
 		return nil, d.warnings, &Faults{d.faults}
 	}
-	c.files = d.files
+	c.files = append([]input{{name, sha256.Sum256(text)}}, d.inputs...)
 	return &c, d.warnings, nil
 }
 

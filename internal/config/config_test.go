@@ -252,9 +252,10 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	write(secret, "a-secret-that-changed-before-anybody-watched")
 	synctest.Test(t, func(t *testing.T) {
 		reloads := 0
-		go Watch(t.Context(), file, first, func() *Config {
+		go Watch(t.Context(), first, func() *Config {
 			reloads++
 			c, _, err := Load(file)
 			if err != nil {
@@ -270,20 +271,21 @@ func TestWatch(t *testing.T) {
 				t.Errorf("%s: %d reloads, want %d", what, reloads, want)
 			}
 		}
-		after("nothing changed", 0)
+		after("changed since it was read", 1)
+		after("nothing changed", 1)
 		write(file, "half a fi")
-		after("half-written", 1)
-		after("still so", 1)
+		after("half-written", 2)
+		after("still so", 2)
 		write(file, minimal+"admin: {token: {file: secret}}\nrealm: x\n")
-		after("mended", 2)
+		after("mended", 3)
 		write(secret, "another-secret-of-some-length")
-		after("a named file", 3)
+		after("a named file", 4)
 		other := filepath.Join(dir, "other.yaml")
 		write(other, minimal)
 		if os.Remove(file) != nil || os.Symlink(other, file) != nil {
 			t.Fatal("symlink")
 		}
-		after("a switched link", 4)
+		after("a switched link", 5)
 	})
 }
 

@@ -26,7 +26,7 @@ type decoder struct {
 	dir       string
 	env       func(string) (string, bool)
 	positions map[string]position // of each key that the file has
-	files     []string            // that the file names
+	inputs    []input             // files that the file names
 	faults    []Message
 	warnings  []Message
 }

@@ -66,6 +66,6 @@ func (d *decoder) path(p string) string {
 // input is path for a file that is read: a change of it is one of the configuration.
 func (d *decoder) input(p string) string {
 	p = d.path(p)
-	d.files = append(d.files, p)
+	d.inputs = append(d.inputs, input{p, sumOf(p)})
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -12,12 +13,18 @@ import (
 // mounted configuration.
 const interval = time.Second
 
-// Watch calls reload each time that the configuration file, or a file that it
-// names, has changed, until ctx is done. A half-written file is a change too:
-// what reload refuses is tried again when it has changed again.
-func Watch(ctx context.Context, path string, first *Config, reload func() *Config) {
-	current := first
-	seen := fingerprint(path, current)
+// An input is a file behind a configuration, as it was just before it was read:
+// a change after that, however soon, is one that is still to be taken over.
+type input struct {
+	path string
+	sum  [sha256.Size]byte // of its content
+}
+
+// Watch calls reload each time that the file of first, or a file that it names,
+// has changed since it was read, until ctx is done. A half-written file is a
+// change too: what reload refuses is tried again when it has changed again.
+func Watch(ctx context.Context, first *Config, reload func() *Config) {
+	seen := first.files
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -26,28 +33,32 @@ func Watch(ctx context.Context, path string, first *Config, reload func() *Confi
 			return
 		case <-tick.C:
 		}
-		now := fingerprint(path, current)
-		if now == seen {
+		now := look(seen)
+		if slices.Equal(now, seen) {
 			continue
 		}
 		seen = now
 		if next := reload(); next != nil {
-			current = next
-			seen = fingerprint(path, current)
+			seen = next.files
 		}
 	}
 }
 
-// fingerprint is a hash of the content of all files behind a configuration.
-func fingerprint(path string, c *Config) [sha256.Size]byte {
-	h := sha256.New()
-	for _, p := range append([]string{path}, c.files...) {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			b = []byte("unreadable")
-		}
-		sum := sha256.Sum256(b)
-		h.Write(sum[:])
+// look returns the same files as they are now.
+func look(files []input) []input {
+	now := make([]input, len(files))
+	for i, f := range files {
+		now[i] = input{f.path, sumOf(f.path)}
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return now
+}
+
+// sumOf hashes what a file holds. One that cannot be read has a sum too: that
+// it can be again is a change.
+func sumOf(path string) [sha256.Size]byte {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		b = []byte("unreadable")
+	}
+	return sha256.Sum256(b)
 }

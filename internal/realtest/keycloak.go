@@ -97,7 +97,8 @@ func (k *KeycloakServer) start(rmAfter string) error {
 	}
 	k.p = p
 	health := fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.management)
-	return p.Await(2*time.Minute, func() bool { return answersOK(health) })
+	// It calls itself healthy a moment before it has put up its routes.
+	return p.Await(2*time.Minute, func() bool { return answersOK(health) && answersOK(k.URL+"/realms/master") })
 }
 
 // Stop ends the server; its realms are kept for Start.

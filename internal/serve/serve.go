@@ -174,7 +174,7 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 
 	watching, endWatch := context.WithCancel(ctx)
 	defer endWatch()
-	go config.Watch(watching, s.path, c, s.reload)
+	go config.Watch(watching, c, s.reload)
 
 	select {
 	case err = <-ended:
