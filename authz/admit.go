@@ -125,6 +125,9 @@ func (c *compiledRule) ask(k ask, q *Request, who *applicant) (Outcome, Reason) 
 		// A copy, so that only requests under an expression are moved to the heap.
 		copied := *q
 		yes, err := c.condition.Holds(&copied, who.path, who.Identity)
+		if err != nil && who.GroupsUnknown {
+			return Undecided, ReasonGroupsUnknown // the groups may be what it lacked
+		}
 		ok, reason = yes && err == nil, ReasonExpression
 	}
 	if !ok {

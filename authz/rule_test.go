@@ -112,21 +112,26 @@ func (v verdictOf) Holds(*Request, string, *Identity) (bool, error) { return v.y
 
 func TestExpressionsDenyOnError(t *testing.T) {
 	a := bookOf("a-", "alice")
+	a.known["a-cut"] = Identity{User: "carol", GroupsUnknown: true}
 	for _, c := range []struct {
 		verdict verdictOf
+		token   string
 		want    Outcome
 	}{
-		{verdictOf{true, nil}, Allowed},
-		{verdictOf{false, nil}, Forbidden},
-		{verdictOf{true, errors.New("cost limit")}, Forbidden},
+		{verdictOf{true, nil}, "a-alice", Allowed},
+		{verdictOf{false, nil}, "a-alice", Forbidden},
+		{verdictOf{true, errors.New("cost limit")}, "a-alice", Forbidden},
+		{verdictOf{true, nil}, "a-cut", Allowed},
+		{verdictOf{false, nil}, "a-cut", Forbidden},
+		{verdictOf{true, errors.New("no groups")}, "a-cut", Undecided},
 	} {
 		e := newEngine(t, Policy{
 			Providers: []NamedProvider{{Name: "a", Provider: a}},
 			Rules:     []Rule{{When: "x"}},
 			Compile:   func(string) (Condition, error) { return c.verdict, nil },
 		})
-		if d := e.Decide(t.Context(), get("/", "authorization: Bearer a-alice")); d.Outcome != c.want {
-			t.Errorf("%+v: %v", c.verdict, d.Outcome)
+		if d := e.Decide(t.Context(), get("/", "authorization: Bearer "+c.token)); d.Outcome != c.want {
+			t.Errorf("%+v: %v", c, d.Outcome)
 		}
 	}
 	cache, _ := NewCache(CacheLimits{})

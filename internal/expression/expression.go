@@ -12,7 +12,9 @@
 //
 // Expressions are compiled and checked when the configuration is loaded, and
 // what one evaluation may cost is limited. An error while evaluating (an
-// attribute that is not there, the limit reached) denies.
+// attribute that is not there, the limit reached) denies. groups is not there
+// when the provider did not tell all of them: who may be in more groups than
+// the list says must not pass for somebody who is not in one.
 package expression
 
 import (
@@ -109,11 +111,15 @@ func identityOf(id *authz.Identity) map[string]any {
 	if attributes == nil {
 		attributes = map[string]any{}
 	}
-	return map[string]any{
+	m := map[string]any{
 		"user": id.User, "subject": id.Subject, "issuer": id.Issuer, "email": id.Email,
 		"groups": list(id.Groups), "roles": list(id.Roles), "scopes": list(id.Scopes),
 		"client": id.Client, "app": id.App, "acr": id.ACR, "attributes": attributes,
 	}
+	if id.GroupsUnknown {
+		delete(m, "groups")
+	}
+	return m
 }
 
 // list keeps an empty list from becoming null.

@@ -48,6 +48,28 @@ func TestHolds(t *testing.T) {
 	}
 }
 
+// TestUnknownGroups: nothing that hangs on groups is true or false while they
+// are not all known.
+func TestUnknownGroups(t *testing.T) {
+	id := &authz.Identity{User: "alice", Groups: []string{"eng"}, GroupsUnknown: true}
+	for text, want := range map[string]bool{
+		`!("banned" in identity.groups)`:                            false,
+		`size(identity.groups) < 5`:                                 false,
+		`identity.user == "alice" || "eng" in identity.groups`:      true,
+		`identity.user == "alice" && !("x" in identity.groups)`:     false,
+		`identity.groups.all(g, g != "banned")`:                     false,
+		`!("banned" in identity.groups) || "eng" in identity.roles`: false,
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if yes, err := c.Holds(&authz.Request{}, "/", id); yes != want || !want && err == nil {
+			t.Errorf("%s: %v %v", text, yes, err)
+		}
+	}
+}
+
 func TestCompileRefuses(t *testing.T) {
 	for _, text := range []string{"", "1 +", `"text"`, "42", "unknown.x", "request.method = 1", strings.Repeat("true && ", 1000) + "true"} {
 		if _, err := Compile(text); err == nil {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,10 +29,11 @@ type Server struct {
 	keys    *Issuer
 	release chan struct{}
 
-	mu    sync.Mutex
-	plays map[string]*exchange
-	fault Fault
-	calls []Call
+	mu       sync.Mutex
+	plays    map[string]*exchange
+	keyPaths []string // of its keys; none: /keys
+	fault    Fault
+	calls    []Call
 }
 
 // Call is one request that the server got.
@@ -83,6 +85,23 @@ func (s *Server) Play(c *Case) {
 	s.keys.extra = c.keyMembers
 }
 
+// Answer makes the server answer a request, as "GET /path", with a JSON text.
+func (s *Server) Answer(request, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plays == nil {
+		s.plays = map[string]*exchange{}
+	}
+	s.plays[request] = &exchange{status: http.StatusOK, replied: http.Header{"Content-Type": {"application/json"}}, answers: []byte(text)}
+}
+
+// ServeKeys makes the server show its keys at paths.
+func (s *Server) ServeKeys(paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keyPaths = paths
+}
+
 // Fail makes every answer fail from now on; None ends that.
 func (s *Server) Fail(f Fault) {
 	s.mu.Lock()
@@ -108,7 +127,10 @@ func (s *Server) Sign(header, claims map[string]any) string {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/keys" {
+	s.mu.Lock()
+	keys := slices.Contains(s.keyPaths, r.URL.Path) || len(s.keyPaths) == 0 && r.URL.Path == "/keys"
+	s.mu.Unlock()
+	if keys {
 		s.keys.serveKeys(w, r)
 		return
 	}
