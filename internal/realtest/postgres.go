@@ -152,6 +152,25 @@ func (s *PostgresServer) start(rmAfter string) error {
 // Stop ends the server; connections are cut.
 func (s *PostgresServer) Stop() { _ = s.p.Stop() }
 
+// Crash ends the server at once and in the middle of everything, as its
+// immediate mode does: it must recover when it is started again.
+func (s *PostgresServer) Crash(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-s.p.done
+}
+
 // Start starts a stopped server on the same port with the same data.
 func (s *PostgresServer) Start(t testing.TB) {
 	t.Helper()

@@ -2,7 +2,10 @@ package realtest
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +14,8 @@ import (
 
 // Schemathesis lets the fuzzing client of that name loose on an API, by the
 // OpenAPI document at a URL, its file of settings, and arguments to its run
-// command. It fails the test when an answer is not as the document says, and
+// command. A file of hooks may stand beside the settings: the same name, ending
+// in .py. It fails the test when an answer is not as the document says, and
 // returns what it printed.
 func Schemathesis(t testing.TB, document, settings string, args ...string) string {
 	t.Helper()
@@ -23,9 +27,17 @@ func Schemathesis(t testing.TB, document, settings string, args ...string) strin
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, append([]string{"-m", "schemathesis.cli", "--config-file", settings, "run", document}, args...)...)
 	cmd.Dir = t.TempDir() // it leaves things behind
+	if hooks := strings.TrimSuffix(settings, filepath.Ext(settings)) + ".py"; fileExists(hooks) {
+		cmd.Env = append(os.Environ(), "SCHEMATHESIS_HOOKS="+hooks)
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("schemathesis: %v\n%s", err, out)
 	}
 	return string(out)
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
