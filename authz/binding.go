@@ -90,8 +90,11 @@ func (e *Engine) proven(q *Request, cred *Credential, d *Decision, now time.Time
 			return ReasonUnbound, "bound to a DPoP key, but sent as a plain bearer token"
 		}
 		jwt, lines := q.Header("dpop")
-		if lines != 1 {
-			return ReasonUnbound, "not exactly one DPoP proof"
+		switch {
+		case lines == 0:
+			return ReasonUnbound, "bound to a DPoP key, and there is no proof"
+		case lines > 1:
+			return ReasonProof, "more than one DPoP proof"
 		}
 		err := e.policy.Prover.Prove(Proof{
 			JWT: jwt, Token: cred.Secret, Thumbprint: b.KeyThumbprint,

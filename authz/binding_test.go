@@ -47,7 +47,7 @@ func TestBoundTokens(t *testing.T) {
 		{"dpop", []string{"authorization: DPoP a-key", "dpop: good"}, "", NoCertificates, ReasonVerified},
 		{"dpop sent as bearer", []string{"authorization: Bearer a-key", "dpop: good"}, "", NoCertificates, ReasonUnbound},
 		{"dpop without proof", []string{"authorization: DPoP a-key"}, "", NoCertificates, ReasonUnbound},
-		{"dpop two proofs", []string{"authorization: DPoP a-key", "dpop: good", "dpop: good"}, "", NoCertificates, ReasonUnbound},
+		{"dpop two proofs", []string{"authorization: DPoP a-key", "dpop: good", "dpop: good"}, "", NoCertificates, ReasonProof},
 		{"dpop bad proof", []string{"authorization: DPoP a-key", "dpop: bad"}, "", NoCertificates, ReasonProof},
 		{"dpop without a nonce", []string{"authorization: DPoP a-key", "dpop: stale"}, "", NoCertificates, ReasonProofNonce},
 		{"cert", []string{"authorization: Bearer a-cert"}, peer, PeerCertificate, ReasonVerified},

@@ -191,6 +191,7 @@ func attacks(t testing.TB, i *providertest.Issuer) (list []attack) {
 	for name, cnf := range map[string]any{
 		"unknown": object{"x": "y"}, "jwk": object{"jwk": foreign.JWK(nil)}, "kid": object{"kid": "x"}, "empty": object{}, "text": "x", "list": []any{},
 		"empty jkt": object{"jkt": ""}, "jkt number": object{"jkt": 1}, "one unknown": object{"jkt": "x", "y": "z"},
+		"keycloak's, other": object{"jkt": "x", "kc-jkt-type": "attestation"}, "keycloak's, alone": object{"kc-jkt-type": "DPoP"},
 	} {
 		withClaims("binding", name, object{"cnf": cnf})
 	}

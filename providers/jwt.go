@@ -291,9 +291,17 @@ func bindingOf(claims map[string]any) (*authz.Binding, error) {
 			b.KeyThumbprint = s
 		case "x5t#S256":
 			b.CertificateHash = s
+		case "kc-jkt-type":
+			// Keycloak's own word beside jkt, for the kind of proof; there are others.
+			if s != "DPoP" {
+				return nil, unbound
+			}
 		default:
 			return nil, unbound
 		}
+	}
+	if b == (authz.Binding{}) {
+		return nil, unbound
 	}
 	return &b, nil
 }

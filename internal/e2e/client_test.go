@@ -22,6 +22,7 @@ type request struct {
 	headers              []field
 	body                 string
 	trailers             []field // after a body
+	extended             string  // protocol of an extended CONNECT (RFC 8441), over HTTP/2 alone
 }
 
 // A reply is what came back. Status 0 means that the connection or the stream
@@ -38,7 +39,23 @@ type protocol struct {
 	send func(address string, q request) (reply, error)
 }
 
-var protocols = []protocol{{"h1", sendHTTP1}, {"h2", sendHTTP2}}
+var protocols = over(dial)
+
+// over returns both protocols, over connections that connect makes: one for
+// each request.
+func over(connect func(address string) (net.Conn, error)) []protocol {
+	on := func(name string, send func(c net.Conn, q request) (reply, error)) protocol {
+		return protocol{name, func(address string, q request) (reply, error) {
+			c, err := connect(address)
+			if err != nil {
+				return reply{}, err
+			}
+			defer c.Close()
+			return send(c, q)
+		}}
+	}
+	return []protocol{on("h1", sendHTTP1), on("h2", sendHTTP2)}
+}
 
 const clientTimeout = 20 * time.Second
 
@@ -50,13 +67,8 @@ func dial(address string) (net.Conn, error) {
 	return c, c.SetDeadline(time.Now().Add(clientTimeout))
 }
 
-// sendHTTP1 sends a request over a connection of its own, as HTTP/1.1.
-func sendHTTP1(address string, q request) (reply, error) {
-	c, err := dial(address)
-	if err != nil {
-		return reply{}, err
-	}
-	defer c.Close()
+// sendHTTP1 sends a request as HTTP/1.1.
+func sendHTTP1(c net.Conn, q request) (reply, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nhost: %s\r\n", q.method, q.target, q.host)
 	for _, h := range q.headers {
@@ -92,14 +104,8 @@ func sendHTTP1(address string, q request) (reply, error) {
 	return reply{resp.StatusCode, resp.Header, string(body)}, nil
 }
 
-// sendHTTP2 sends a request over a connection of its own, as HTTP/2 with prior
-// knowledge.
-func sendHTTP2(address string, q request) (reply, error) {
-	c, err := dial(address)
-	if err != nil {
-		return reply{}, err
-	}
-	defer c.Close()
+// sendHTTP2 sends a request as HTTP/2 with prior knowledge.
+func sendHTTP2(c net.Conn, q request) (reply, error) {
 	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
 		return reply{}, err
 	}
@@ -111,7 +117,10 @@ func sendHTTP2(address string, q request) (reply, error) {
 		return reply{}, err
 	}
 	pseudo := []field{{":method", q.method}, {":scheme", "http"}, {":authority", q.host}, {":path", q.target}}
-	if q.method == http.MethodConnect {
+	switch {
+	case q.extended != "":
+		pseudo = append(pseudo, field{":protocol", q.extended})
+	case q.method == http.MethodConnect:
 		pseudo = []field{{":method", q.method}, {":authority", q.host}}
 	}
 	hasBody := q.body != "" || len(q.trailers) > 0

@@ -12,13 +12,16 @@ type variant struct {
 	name      string
 	raw       bool // encode_raw_headers: headers come as a list of raw bytes
 	normalize bool // Envoy cleans paths before it asks
+
+	manager string // further settings of the connection manager
+	socket  string // transport socket: TLS
 }
 
 var variants = []variant{
-	{"plain", false, false},
-	{"raw", true, false},
-	{"plain-normalize", false, true},
-	{"raw-normalize", true, true},
+	{name: "plain"},
+	{name: "raw", raw: true},
+	{name: "plain-normalize", normalize: true},
+	{name: "raw-normalize", raw: true, normalize: true},
 }
 
 // notAsked is the status that Envoy gives when the authorization call itself
@@ -28,6 +31,10 @@ const notAsked = 507
 // bootstrap returns an Envoy configuration with one listener a variant, in
 // front of an upstream, with one or more authorization servers to ask.
 func bootstrap(upstream string, authz ...string) string {
+	return bootstrapOf(variants, upstream, authz...)
+}
+
+func bootstrapOf(variants []variant, upstream string, authz ...string) string {
 	var b strings.Builder
 	b.WriteString("static_resources:\n  listeners:\n")
 	for _, v := range variants {
@@ -57,9 +64,9 @@ const (
 )
 
 func listener(v variant) string {
-	normalize := ""
+	more := v.manager
 	if v.normalize {
-		normalize = `
+		more += `
           normalize_path: true
           merge_slashes: true
           path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD`
@@ -67,13 +74,14 @@ func listener(v variant) string {
 	return fmt.Sprintf(`  - name: %s
     address: {socket_address: {address: 127.0.0.1, port_value: 0}}
     filter_chains:
-    - filters:
+    -%[5]s
+      filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: %[1]s
           codec_type: AUTO
-          delayed_close_timeout: 0.01s%s
+          delayed_close_timeout: 0.01s%[2]s
           upgrade_configs: [{upgrade_type: websocket}]
           http_protocol_options: {accept_http_10: true, allow_absolute_url: true}
           max_request_headers_kb: 256
@@ -90,12 +98,12 @@ func listener(v variant) string {
               transport_api_version: V3
               grpc_service: {envoy_grpc: {cluster_name: gatelodge}, timeout: 10s}
               failure_mode_allow: false
-              status_on_error: {code: %d}
-              encode_raw_headers: %t
+              status_on_error: {code: %[3]d}
+              encode_raw_headers: %[4]t
               include_peer_certificate: true
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-`, v.name, normalize, notAsked, v.raw)
+`, v.name, more, notAsked, v.raw, v.socket)
 }
 
 func cluster(name string, addresses []string, more string) string {
