@@ -146,11 +146,16 @@ func (s CertificateSource) hash(q *Request) string {
 
 // forwardedHash reads Hash of the last element of an x-forwarded-client-cert
 // header: the one that our own proxy added. Quoted values may hold commas and
-// semicolons.
+// semicolons. A header whose quotes do not close says nothing: an element of
+// the caller's could have swallowed ours.
 func forwardedHash(header string) string {
-	elements := splitOutsideQuotes(header, ',')
+	elements, closed := splitOutsideQuotes(header, ',')
+	if !closed {
+		return ""
+	}
+	pairs, _ := splitOutsideQuotes(elements[len(elements)-1], ';')
 	hash := ""
-	for _, pair := range splitOutsideQuotes(elements[len(elements)-1], ';') {
+	for _, pair := range pairs {
 		name, value, _ := strings.Cut(pair, "=")
 		if strings.EqualFold(trimOWS(name), "hash") {
 			if hash != "" {
@@ -166,11 +171,14 @@ func forwardedHash(header string) string {
 	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
-func splitOutsideQuotes(s string, separator byte) (parts []string) {
+// splitOutsideQuotes reports too whether every quote is closed. Escaped quotes
+// are none, wherever they stand: what is written as an even number of quotes
+// stays one, whatever stands in front of it.
+func splitOutsideQuotes(s string, separator byte) (parts []string, closed bool) {
 	quoted, start := false, 0
 	for i := 0; i < len(s); i++ {
 		switch {
-		case s[i] == '\\' && quoted:
+		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\'):
 			i++
 		case s[i] == '"':
 			quoted = !quoted
@@ -179,5 +187,5 @@ func splitOutsideQuotes(s string, separator byte) (parts []string) {
 			start = i + 1
 		}
 	}
-	return append(parts, s[min(start, len(s)):])
+	return append(parts, s[start:]), !quoted
 }

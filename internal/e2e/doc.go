@@ -7,6 +7,8 @@
 //	identity_test.go    what the upstream is told, and that nobody else can say it
 //	settings_test.go    the same under each setting that changes what is told
 //	path_test.go        one meaning per path: nothing protected becomes public
+//	dpop_test.go        tokens bound to a key, issued by real providers: its holder alone
+//	certificate_test.go tokens bound to a certificate: who shows it, and nobody who says so
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
 //	published_test.go   the same of examples/envoy, as it is given to everybody
 //	reload_test.go      the file changes under traffic
