@@ -148,18 +148,23 @@ func (c *Cache) key(scope uint64, cred *Credential) cacheKey {
 	return k
 }
 
-// get returns what is remembered under k, or nil.
+// get returns what is remembered under k, or nil, and counts the look-up.
 func (c *Cache) get(k cacheKey, now time.Time) *entry {
+	e := c.peek(k, now)
+	if e != nil {
+		c.counters.hits.Add(1)
+	} else {
+		c.counters.misses.Add(1)
+	}
+	return e
+}
+
+// peek is get for a second look, which does not count.
+func (c *Cache) peek(k cacheKey, now time.Time) *entry {
 	if e := c.good[k[0]%shardCount].get(k, now); e != nil {
-		c.counters.hits.Add(1)
 		return e
 	}
-	if e := c.bad[k[0]%shardCount].get(k, now); e != nil {
-		c.counters.hits.Add(1)
-		return e
-	}
-	c.counters.misses.Add(1)
-	return nil
+	return c.bad[k[0]%shardCount].get(k, now)
 }
 
 func (s *shard) get(k cacheKey, now time.Time) *entry {

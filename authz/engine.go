@@ -372,6 +372,10 @@ func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider,
 	}
 	kept := Credential{Kind: cred.Kind, User: strings.Clone(cred.User), Secret: cred.Secret.Clone()}
 	return e.flights.join(ctx, key, func(ctx context.Context) (*entry, error) {
+		// It may have been answered since we looked, and the call be over.
+		if found := e.cache.peek(key, e.now()); found != nil {
+			return found, nil
+		}
 		id, err := owner.Verify(ctx, kept)
 		return e.remember(key, owner, id, err)
 	})

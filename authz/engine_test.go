@@ -272,6 +272,41 @@ func TestConcurrentMissesMakeOneCall(t *testing.T) {
 	})
 }
 
+// slow is a provider that takes its time to say whose a credential is.
+type slow struct {
+	*book
+	thinking atomic.Pointer[chan struct{}]
+}
+
+func (s *slow) Owns(c Credential) bool {
+	if wait := s.thinking.Load(); wait != nil {
+		<-*wait
+	}
+	return s.book.Owns(c)
+}
+
+// One who looked before the answer was remembered, and comes to ask when the
+// call is over, is not the second to ask.
+func TestAnswerThatCameMeanwhileIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{book: bookOf("a-", "alice")}
+		e := newEngine(t, Policy{Providers: []NamedProvider{{Name: "a", Provider: s}}})
+		wait := make(chan struct{})
+		s.thinking.Store(&wait)
+		late := make(chan Decision, 1)
+		go func() { late <- e.Decide(t.Context(), get("/", "authorization: Bearer a-alice")) }()
+		synctest.Wait()
+		s.thinking.Store(nil)
+		if d := e.Decide(t.Context(), get("/", "authorization: Bearer a-alice")); d.Outcome != Allowed {
+			t.Fatalf("%+v", d)
+		}
+		close(wait)
+		if d := <-late; d.Outcome != Allowed || s.calls.Load() != 1 {
+			t.Errorf("%v after %d calls", d.Outcome, s.calls.Load())
+		}
+	})
+}
+
 type panicking struct{ *book }
 
 func (panicking) Verify(context.Context, Credential) (Identity, error) { panic("with a secret inside") }
