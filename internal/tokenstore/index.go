@@ -244,6 +244,9 @@ func newToken(r *Record) *token {
 	if !r.Expires.IsZero() {
 		t.expires = r.Expires.Unix()
 	}
+	// A use that is noted already, perhaps by another replica or before a
+	// restart, is not noted again.
+	t.used.Store(unix(r.LastUsed))
 	if r.Previous != (Hash{}) {
 		t.old = &previous{hash: r.Previous, until: unix(r.PreviousUntil)}
 	}
@@ -282,7 +285,7 @@ func (x *Index) put(r *Record) {
 		x.count.Add(1)
 		return
 	}
-	t.used.Store(before.used.Load())
+	t.used.Store(max(t.used.Load(), before.used.Load()))
 	x.unlink(before, t)
 }
 

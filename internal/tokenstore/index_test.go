@@ -309,6 +309,20 @@ func TestUsesAreCoarse(t *testing.T) {
 	if err != nil || got[0].LastUsed.Unix() != late.Unix() {
 		t.Errorf("%+v, %v", got, err)
 	}
+
+	// After a restart, what is noted already is not noted again.
+	x = NewIndex(time.Hour, c.now)
+	sync1(t, x, s)
+	c.advance((useGranularity - 1) * time.Second)
+	use("192.0.2.4")
+	if list := x.uses.take(); len(list) != 0 {
+		t.Errorf("noted again: %+v", list)
+	}
+	c.advance(time.Second)
+	use("192.0.2.5")
+	if list := x.uses.take(); len(list) != 1 {
+		t.Errorf("%d uses noted, want 1", len(list))
+	}
 }
 
 // A token that is being rotated and edited must answer at every moment.

@@ -30,18 +30,15 @@ func (r *Record) values() []any {
 	}
 }
 
-// scan reads a row of columns, followed by the last use where withUse is set.
-func (r *Record) scan(row scanner, withUse bool) error {
+// scan reads a row of columns, followed by the last use.
+func (r *Record) scan(row scanner) error {
 	var groups, hosts, paths, sources, usedFrom string
 	var created, expires, rotated, revoked, until, used int64
 	var hash, previous []byte
 	dest := []any{
 		&r.ID, &r.Revision, &r.Owner, &r.Name, &r.Description, &groups, &r.Limits.ReadOnly,
 		&hosts, &paths, &sources, &r.CreatedBy, &created,
-		&expires, &rotated, &revoked, &r.RevokedBy, &hash, &previous, &until,
-	}
-	if withUse {
-		dest = append(dest, &used, &usedFrom)
+		&expires, &rotated, &revoked, &r.RevokedBy, &hash, &previous, &until, &used, &usedFrom,
 	}
 	if err := row.Scan(dest...); err != nil {
 		return err

@@ -213,16 +213,19 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// selectTokens reads records with their last uses, as scan takes them.
+const selectTokens = "SELECT " + columns + ", coalesce(uses.at, 0), coalesce(uses.source, '') FROM tokens LEFT JOIN uses USING (id)"
+
 func (s *sqlStore) read(ctx context.Context, q querier, f Filter) ([]Record, error) {
 	where, args := f.where()
-	query := "SELECT " + columns + ", coalesce(uses.at, 0), coalesce(uses.source, '') FROM tokens LEFT JOIN uses USING (id)" + where + " ORDER BY id"
+	query := selectTokens + where + " ORDER BY id"
 	if f.Limit > 0 {
 		query += fmt.Sprintf(" LIMIT %d", f.Limit)
 	}
 	var records []Record
 	err := s.each(ctx, q, query, args, func(row scanner) error {
 		var r Record
-		if err := r.scan(row, true); err != nil {
+		if err := r.scan(row); err != nil {
 			return err
 		}
 		records = append(records, r)
@@ -260,10 +263,9 @@ func (s *sqlStore) Changes(ctx context.Context, since int64, yield func(*Record)
 	if revision == since {
 		return revision, nil
 	}
-	query := "SELECT " + columns + " FROM tokens WHERE revision > ? ORDER BY revision"
-	err = s.each(ctx, db, query, []any{since}, func(row scanner) error {
+	err = s.each(ctx, db, selectTokens+" WHERE revision > ? ORDER BY revision", []any{since}, func(row scanner) error {
 		var r Record
-		if err := r.scan(row, false); err != nil {
+		if err := r.scan(row); err != nil {
 			return err
 		}
 		yield(&r)

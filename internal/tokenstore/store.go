@@ -29,8 +29,9 @@ type Store interface {
 	List(ctx context.Context, f Filter) ([]Record, error)
 
 	// Changes hands each record that changed after a revision to yield, in the
-	// order of revisions, and returns the store's revision: the one to ask
-	// after next time. No change is ever missed, however writers overlap.
+	// order of revisions and with its last use, and returns the store's
+	// revision: the one to ask after next time. No change is ever missed,
+	// however writers overlap. A use alone is no change.
 	// A revision lower than since means that the store went back, to a backup.
 	Changes(ctx context.Context, since int64, yield func(*Record)) (revision int64, err error)
 
