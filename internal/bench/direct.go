@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,10 @@ const (
 // direct compares the servers on one workload, without Envoy: the captured
 // check is sent by us.
 func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
+	if err := l.prepare(ctx, w); err != nil {
+		return nil, err
+	}
+	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, l.options.checks)
 	gatelodge, err := l.startGatelodge(ctx, w)
 	if err != nil {
 		return nil, err
@@ -30,8 +35,8 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 	}
 	defer noop.stop()
 	c := l.check(w)
-	warm := l.requests(w, w.warm(l.options))
 	var contestants []*contestant
+	calls := l.asked.count()
 	for _, s := range []*server{gatelodge, noop} {
 		sender, err := dial(s.address, c)
 		if err != nil {
@@ -52,5 +57,20 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		})
 	}
 	contestants[1].name = noopName // also where another build takes its place
-	return l.compare(w, contestants, l.options.checks)
+	result, err := compare(w, contestants, rounds)
+	if err == nil && w.opaque && l.options.against == "" {
+		err = l.asked.askedOnce(calls, append(warm, slices.Concat(rounds...)...))
+	}
+	return result, err
+}
+
+// prepare makes what the requests of a workload are made of.
+func (l *lab) prepare(ctx context.Context, w *workload) (err error) {
+	switch {
+	case w.local:
+		_, err = l.store(ctx)
+	case w.opaque:
+		_, err = l.opaque()
+	}
+	return err
 }

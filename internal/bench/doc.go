@@ -7,6 +7,7 @@
 //	workload.go  the kinds of requests
 //	token.go     the tokens in them, and the keys behind the tokens
 //	apitoken.go  API tokens of our own, and their store
+//	opaque.go    opaque tokens, and the provider that is asked about them
 //	capture.go   a CheckRequest of the real Envoy, to be sent again and again
 //	gatelodge.go the real server, with everything switched on
 //	noop.go      the server that says yes

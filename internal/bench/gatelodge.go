@@ -32,6 +32,11 @@ func (l *lab) configuration(w *workload) string {
 		fmt.Fprintf(&b, "api_tokens: {store: %q}\n", l.stored.setting)
 		allow = "providers: [staff, api-tokens], allow: {groups: [wiki-users]}"
 	}
+	opaque := ""
+	if w.opaque {
+		opaque = fmt.Sprintf("  - {name: legacy, type: oauth2, client_id: bench, client_secret: a-secret, audiences: [api], endpoints: {introspection: %q}, cache: {ttl: 10m}}\n", l.asked.url)
+		allow = "providers: [staff, legacy], allow: {groups: [wiki-users], scopes: [read]}"
+	}
 	fmt.Fprintf(&b, `
 listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 limits: {drain_delay: 0s}
@@ -40,8 +45,8 @@ log: {audit: {file: %q, allow_sample: 0.01}}
 providers:
   - {name: partner, type: oidc, issuer: "https://partner.bench.example", audiences: [api], endpoints: {jwks: %q}}
   - {name: staff, type: oidc, issuer: %q, audiences: [api], groups: [groups], endpoints: {jwks: %q}}
-rules:
-`, userHeader, filepath.Join(l.dir, "audit.log"), l.issuer.keys, issuerName, l.issuer.keys)
+%srules:
+`, userHeader, filepath.Join(l.dir, "audit.log"), l.issuer.keys, issuerName, l.issuer.keys, opaque)
 	for n := range w.rules {
 		fmt.Fprintf(&b, "  - {name: space-%d, match: {paths: [/spaces/%d/**], methods: [GET, POST]}, allow: {groups: [space-%d]}}\n", n, n, n)
 	}
@@ -84,11 +89,6 @@ func (l *lab) startOther(ctx context.Context, w *workload) (*server, error) {
 // serve starts a program that serves by the configuration named in its last
 // argument, and returns once its providers' keys are there.
 func (l *lab) serve(ctx context.Context, w *workload, program string, args ...string) (*server, error) {
-	if w.local {
-		if _, err := l.store(ctx); err != nil {
-			return nil, err
-		}
-	}
 	file := filepath.Join(l.dir, "gatelodge.yaml")
 	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
 		return nil, err

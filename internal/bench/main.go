@@ -90,6 +90,7 @@ type lab struct {
 	silent  captured // … one without
 	short   captured // … one with an API token
 	stored  *stored  // nil until they are needed
+	asked   *asked   // likewise
 }
 
 // run measures and prints.
@@ -112,6 +113,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer l.issuer.close()
+	defer func() { l.asked.close() }()
 	if err := l.capture(ctx); err != nil {
 		return err
 	}

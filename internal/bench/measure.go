@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -72,14 +71,13 @@ func median[T int64 | float64 | time.Duration](s *series, f func(*sample) T) T {
 // the machine does meets them all.
 const turns = 6
 
-// compare runs all rounds of a workload, with at most so many checks in each.
-func (l *lab) compare(w *workload, contestants []*contestant, checks int) (*comparison, error) {
+// compare sends the requests of each round to all contestants.
+func compare(w *workload, contestants []*contestant, rounds [][]request) (*comparison, error) {
 	result := &comparison{workload: w}
 	for _, c := range contestants {
 		result.series = append(result.series, &series{name: c.name})
 	}
-	for round := range l.options.rounds {
-		list := l.requests(w, w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round))))[:min(checks, l.options.checks)])
+	for round, list := range rounds {
 		used := make([]use, len(contestants))
 		for turn := range turns {
 			part := list[turn*len(list)/turns : (turn+1)*len(list)/turns]

@@ -21,6 +21,14 @@ const fullLoad = 12_000
 // much is sent as is answered; what stands in Envoy itself is compared then
 // too.
 func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*comparison, error) {
+	if err := l.prepare(ctx, w); err != nil {
+		return nil, err
+	}
+	checks := fullLoad
+	if perSecond > 0 {
+		checks = 2 * perSecond
+	}
+	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, checks)
 	gatelodge, err := l.startGatelodge(ctx, w)
 	if err != nil {
 		return nil, err
@@ -32,7 +40,7 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 	}
 	defer noop.stop()
 	fronts := []front{{Name: noopName, Authz: noop.address}, {Name: gatelodgeName, Authz: gatelodge.address}}
-	if perSecond == 0 {
+	if perSecond == 0 && !w.local {
 		fronts = append(fronts, front{Name: nothingName}, front{Name: jwtName, JWT: true}, front{Name: jwtCachedName, JWT: true, Cached: true})
 	}
 	p, err := startEnvoy(ctx, l.dir, l.issuer.keySet(), fronts)
@@ -49,7 +57,7 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 			return nil, err
 		}
 		defer load.close()
-		if _, err := load.full(l.requests(w, w.warm(l.options))); err != nil {
+		if _, err := load.full(warm); err != nil {
 			return nil, fmt.Errorf("%s, %s is not timed: %w", w.name, f.Name, err)
 		}
 		send := load.full
@@ -58,10 +66,7 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 		}
 		contestants = append(contestants, &contestant{name: f.Name, server: servers[f.Name], proxy: p.process, send: send})
 	}
-	if perSecond > 0 {
-		return l.compare(w, contestants, 2*perSecond)
-	}
-	return l.compare(w, contestants, fullLoad)
+	return compare(w, contestants, rounds)
 }
 
 // verdictOf says which answers are right for what stands in front.

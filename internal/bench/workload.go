@@ -25,6 +25,7 @@ type workload struct {
 	forge   bool // the signature of each is wrong, and new
 	silent  bool // there is no credential
 	local   bool // API tokens of our own are sent
+	opaque  bool // tokens are sent that their provider has to be asked about
 	proxied bool // it is measured through Envoy too
 }
 
@@ -55,10 +56,22 @@ var workloads = []workload{
 	{name: "bad signatures", about: "each new, and found wrong only by computing it", rules: 20, warm: one, draw: same, forge: true, proxied: true},
 	{name: "no token", about: "refused with 401", rules: 20, warm: one, draw: same, silent: true, proxied: true},
 	{
-		name: "100,000 API tokens", about: "of our own, in SQLite, each as likely as the others", rules: 20, local: true,
-		warm: one,
+		name: "100,000 API tokens", about: "of our own, in SQLite, each as likely as the others and used a moment ago", rules: 20, local: true,
+		proxied: true,
+		warm:    func(o *options) []int { return sequence(o.stored) },
 		draw: func(o *options, random *rand.Rand) []int {
 			return fill(o.checks, func() int { return random.IntN(o.stored) })
+		},
+	},
+	{
+		name: "10,000 opaque tokens", about: "introspected, each as likely as the others; the provider was asked once about each", rules: 20, opaque: true,
+		// Each twice in a row, so that the second comes while the first is asked about.
+		warm: func(o *options) []int {
+			next := -1
+			return fill(2*o.tokens, func() int { next++; return next / 2 })
+		},
+		draw: func(o *options, random *rand.Rand) []int {
+			return fill(o.checks, func() int { return random.IntN(o.tokens) })
 		},
 	},
 	{name: "1,000 rules", about: "one token; the rule that matches is the last", rules: 999, warm: one, draw: same},
@@ -71,6 +84,18 @@ func same(o *options, _ *rand.Rand) []int { return one(o) }
 func sequence(n int) []int {
 	next := -1
 	return fill(n, func() int { next++; return next })
+}
+
+// rounds draws and makes the requests of all rounds, with at most so many in
+// each: signing takes longer than checking does, and is done before the servers
+// are started, so that what they remember does not grow old meanwhile.
+func (l *lab) rounds(w *workload, checks int) [][]request {
+	list := make([][]request, l.options.rounds)
+	for round := range list {
+		numbers := w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round))))
+		list[round] = l.requests(w, numbers[:min(checks, len(numbers))])
+	}
+	return list
 }
 
 func zipf(n int, random *rand.Rand) []int {
@@ -89,9 +114,12 @@ func fill(n int, next func() int) []int {
 // requests makes the checks of a workload for tokens of these numbers.
 func (l *lab) requests(w *workload, numbers []int) []request {
 	tokens := l.issuer.tokens
-	if w.local {
+	switch {
+	case w.local:
 		tokens = l.stored.tokens
-	} else {
+	case w.opaque:
+		tokens = l.asked.tokens
+	default:
 		l.issuer.sign(numbers)
 	}
 	list := make([]request, len(numbers))
@@ -112,7 +140,7 @@ func (l *lab) check(w *workload) *captured {
 	switch {
 	case w.silent:
 		return &l.silent
-	case w.local:
+	case w.local, w.opaque:
 		return &l.short
 	}
 	return &l.bearer
