@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,27 +29,46 @@ func (r *reply) trouble(now time.Time) error {
 }
 
 // object reads the JSON object of an answer.
-func (r *reply) object() (map[string]any, error) {
-	m, err := parseObject(r.Body)
-	if err != nil {
-		return nil, &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d): %w", r.Status, err)}
-	}
-	return m, nil
-}
+func (r *reply) object() (map[string]any, error) { return read(r, parseObject) }
 
 // list reads the JSON array of an answer.
-func (r *reply) list() ([]any, error) {
-	l, err := parseList(r.Body)
-	if err != nil {
-		return nil, &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d): %w", r.Status, err)}
+func (r *reply) list() ([]any, error) { return read(r, parseList) }
+
+func read[T any](r *reply, parse func([]byte) (T, error)) (T, error) {
+	if !r.mayBeJSON() {
+		var nothing T
+		return nothing, &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d) is said to be %q, not JSON", r.Status, shorten(r.Header.Get("Content-Type")))}
 	}
-	return l, nil
+	found, err := parse(r.Body)
+	if err != nil {
+		err = &authz.Unavailable{Cause: fmt.Errorf("the provider's answer (status %d): %w", r.Status, err)}
+	}
+	return found, err
+}
+
+// mayBeJSON reports whether an answer may be taken for JSON. What is said to be
+// a page or a document is none, whatever it looks like: it can be of somebody
+// who may put pages on that host. Some servers name no type, or a plain one.
+func (r *reply) mayBeJSON() bool {
+	said := r.Header.Get("Content-Type")
+	if said == "" {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(said)
+	if err != nil {
+		return false
+	}
+	switch kind {
+	case "application/json", "text/json", "text/plain", "text/javascript", "application/javascript": // as Facebook did
+		return true
+	}
+	return strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
 }
 
 // errorCode returns the error of an answer (RFC 6749 §5.2), "" where there is
 // none that is plain enough for a log.
 func (r *reply) errorCode() string {
-	m, err := parseObject(r.Body)
+	m, err := r.object()
 	if err != nil {
 		return ""
 	}

@@ -15,7 +15,7 @@ func with(settings func(s *providertest.Server, variation string) Config) func(t
 	return func(t testing.TB, s *providertest.Server, variation string, log *slog.Logger) providertest.Subject {
 		t.Helper()
 		c := settings(s, variation)
-		c.Name, c.CAFile, c.Timeout = "under-test", s.CAFile, 5*time.Second
+		c.Name, c.CAFile, c.Timeout = "under-test", s.CAFile, s.Timeout
 		if faults := Check(c); len(faults) > 0 {
 			t.Fatalf("settings %q: %v", variation, faults)
 		}

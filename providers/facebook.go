@@ -145,17 +145,17 @@ func (f *facebookGraph) get(ctx context.Context, token, path string, ours bool) 
 	if err != nil {
 		return nil, err
 	}
-	answer, broken := parseObject(r.Body)
+	answer, broken := r.object()
 	fault, _ := answer["error"].(map[string]any)
 	code, told := fault["code"].(int64)
 	if !told {
 		if err := r.trouble(f.now()); err != nil {
 			return nil, err
 		}
-		if r.Status != http.StatusOK || broken != nil {
+		if r.Status != http.StatusOK {
 			return nil, r.unexpected()
 		}
-		return answer, nil
+		return answer, broken
 	}
 	// The code tells; the status is 400 for nearly everything.
 	switch {

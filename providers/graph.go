@@ -131,7 +131,7 @@ func (g *graphTokens) refusal(r *reply) error {
 	if err := r.trouble(g.now()); err != nil {
 		return err
 	}
-	answer, _ := parseObject(r.Body)
+	answer, _ := r.object()
 	fault, _ := answer["error"].(map[string]any)
 	code := plainCode(textAt(fault, "code"))
 	switch r.Status {

@@ -204,3 +204,16 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+func TestMayBeJSON(t *testing.T) {
+	for said, want := range map[string]bool{
+		"": true, "application/json": true, "Application/JSON; charset=utf-8": true, "text/javascript; charset=UTF-8": true,
+		"application/vnd.github+json": true, "application/problem+json": true, "text/plain": true, "text/json": true,
+		"text/html": false, "text/html; charset=utf-8": false, "application/xml": false, "application/jwt": false,
+		"application/token-introspection+jwt": false, "image/svg+json": false, "application/json, text/html": false, "application": false, ";": false,
+	} {
+		if got := (&reply{Header: http.Header{"Content-Type": {said}}}).mayBeJSON(); got != want {
+			t.Errorf("%q: %v", said, got)
+		}
+	}
+}

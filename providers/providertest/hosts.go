@@ -74,7 +74,7 @@ func (h *Hosts) Close() {
 // the test ends.
 func (h *Hosts) Server(t testing.TB, hosts ...string) *Server {
 	t.Helper()
-	s := &Server{URL: "https://" + hosts[0], CAFile: h.CAFile, t: t, release: make(chan struct{}), keys: &Issuer{release: make(chan struct{})}}
+	s := &Server{URL: "https://" + hosts[0], CAFile: h.CAFile, Timeout: patience, t: t, release: make(chan struct{}), keys: &Issuer{release: make(chan struct{})}}
 	s.keys.keys = []Key{sharedKey(t)}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -54,11 +54,23 @@ const (
 	Redirect        // to somewhere else
 	Slow            // answers when the test ends
 	Throttled       // 429, come back in 17 seconds
+	Page            // 200 with HTML that says so
+	WrongType       // the good answer, said to be HTML
+	Bomb            // 64 MiB, which gzip makes small
+	Cut             // the good answer, broken off
+	Twice           // the good answer, its first member said twice
+	List            // 200 with a list in the place of an object
+	Nothing         // 200 with an empty body
+	Drip            // a byte now and then, for ever
+	Untrusted       // its certificate is of an authority that is not trusted
 )
 
 // String names the fault.
 func (f Fault) String() string {
-	return [...]string{"none", "down", "broken", "garbage", "empty", "oversize", "redirect", "slow", "throttled"}[f]
+	return [...]string{
+		"none", "down", "broken", "garbage", "empty", "oversize", "redirect", "slow", "throttled",
+		"page", "wrong-type", "bomb", "cut", "twice", "list", "nothing", "drip", "untrusted",
+	}[f]
 }
 
 // NewIssuer starts an issuer with an RS256 and an ES256 key. It ends with the
@@ -255,14 +267,15 @@ func (i *Issuer) serveKeys(w http.ResponseWriter, r *http.Request) {
 		list = append(list, k.JWK(i.extra))
 	}
 	i.mu.Unlock()
+	set := encode(map[string]any{"keys": list})
 	switch fault {
-	case None:
+	case None, Untrusted:
 		w.Header().Set("Cache-Control", "max-age=600")
-		_, _ = w.Write(encode(map[string]any{"keys": list}))
+		_, _ = w.Write(set)
 	case Empty:
 		_, _ = w.Write([]byte(`{"keys":[]}`))
 	default:
-		fail(w, r, fault, i.release)
+		fail(w, r, fault, set, i.release)
 	}
 }
 

@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"bytes"
 	"encoding/pem"
 	"io"
 	"log"
@@ -22,8 +21,9 @@ import (
 // recorded answers of a Case, or fails. It notes what it is asked, and fails the
 // test when that is something that the provider does not know.
 type Server struct {
-	URL    string
-	CAFile string // PEM file of the authority that vouches for it
+	URL     string
+	CAFile  string        // PEM file of the authority that vouches for it
+	Timeout time.Duration // that a provider is to have for a call to it
 
 	t       testing.TB
 	keys    *Issuer
@@ -36,6 +36,9 @@ type Server struct {
 	calls    []Call
 }
 
+// patience is a timeout that no test comes to on a busy machine.
+const patience = 10 * time.Second
+
 // Call is one request that the server got.
 type Call struct {
 	Method, Target string // Target is path and query
@@ -46,7 +49,7 @@ type Call struct {
 // NewServer starts a server. It ends with the test.
 func NewServer(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, release: make(chan struct{}), keys: &Issuer{release: make(chan struct{})}}
+	s := &Server{t: t, Timeout: patience, release: make(chan struct{}), keys: &Issuer{release: make(chan struct{})}}
 	s.keys.keys = []Key{sharedKey(t)}
 	server := httptest.NewUnstartedServer(s)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of every connection that a test cuts
@@ -144,41 +147,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	switch {
-	case fault != None:
-		fail(w, r, fault, s.release)
+	case fault != None && fault != Untrusted:
+		var good []byte
+		if played != nil {
+			good = played.answers
+		}
+		fail(w, r, fault, good, s.release)
 	case played == nil:
 		s.t.Errorf("the provider was asked %s %s, which is not recorded", call.Method, call.Target)
 		w.WriteHeader(http.StatusNotFound)
 	default:
 		played.check(s.t, &call)
 		played.answer(w)
-	}
-}
-
-// fail answers in the way of a fault.
-func fail(w http.ResponseWriter, r *http.Request, f Fault, release <-chan struct{}) {
-	switch f {
-	case Down:
-		panic(http.ErrAbortHandler)
-	case Broken:
-		w.WriteHeader(http.StatusInternalServerError)
-	case Throttled:
-		w.Header().Set("Retry-After", "17")
-		w.WriteHeader(http.StatusTooManyRequests)
-	case Garbage, Empty:
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte("<html>maintenance</html>"))
-	case Oversize:
-		_, _ = w.Write([]byte(`{"filler":"`))
-		_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<20))
-		_, _ = w.Write([]byte(`"}`))
-	case Redirect:
-		http.Redirect(w, r, "/elsewhere", http.StatusFound)
-	case Slow:
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
 	}
 }
 

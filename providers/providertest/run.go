@@ -66,8 +66,12 @@ func Run(t *testing.T, h Harness) {
 			t.Errorf("the case %s is there and said to be left out", name)
 		}
 	}
-	for _, f := range []Fault{Down, Broken, Throttled, Garbage, Oversize, Redirect, Slow} {
-		t.Run(f.String(), func(t *testing.T) { h.fail(t, f) })
+	faults := []Fault{Down, Broken, Throttled, Garbage, Page, Oversize, Bomb, Cut, Twice, List, Nothing, Redirect, Slow, Drip, Untrusted}
+	if !h.Signed {
+		faults = append(faults, WrongType) // a key set proves itself, whatever it is said to be
+	}
+	for _, f := range faults {
+		t.Run("provider is "+f.String(), func(t *testing.T) { h.fail(t, f) })
 	}
 	t.Run("ownership", h.ownership)
 }
@@ -86,6 +90,12 @@ func (h *Harness) set(t *testing.T, file string, fault Fault) *rig {
 	r := &rig{server: s, c: ReadCase(t, file, s), log: &quietLog{}}
 	s.Play(r.c)
 	s.Fail(fault)
+	switch fault {
+	case Slow, Drip:
+		s.Timeout = 200 * time.Millisecond
+	case Untrusted:
+		s.CAFile = otherAuthority(t)
+	}
 	r.Subject = h.New(t, s, r.c.Settings, slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	r.cred = authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(r.c.Token)}
 	return r
@@ -190,12 +200,11 @@ func (h *Harness) fail(t *testing.T, f Fault) {
 	r := h.set(t, filepath.Join(h.Dir, "good.txtar"), f)
 	defer r.Close()
 	ctx := t.Context()
-	if f == Slow {
-		limited, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		ctx = limited
-	}
+	began := time.Now()
 	id, err := r.Verify(ctx, r.cred)
+	if took := time.Since(began); took > patience {
+		t.Errorf("held up for %v", took)
+	}
 	if err == nil || errors.Is(err, authz.ErrRejected) {
 		t.Fatalf("%v %v; want: cannot tell", id.User, err)
 	}
