@@ -93,8 +93,8 @@ func (r *reply) unexpected() error {
 }
 
 // retryAfter reads Retry-After (RFC 9110 §10.2.3), or where it is missing, the
-// time at which a rate limit that is used up begins anew, as GitHub and Okta
-// tell it. Zero: the provider does not say.
+// time at which a rate limit that is used up begins anew, as GitHub, Okta and
+// GitLab tell it. Zero: the provider does not say.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	if v := h.Get("Retry-After"); v != "" {
 		if seconds, err := strconv.ParseInt(v, 10, 64); err == nil {
@@ -105,16 +105,23 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		}
 		return 0
 	}
-	for _, name := range []string{"X-Ratelimit-", "X-Rate-Limit-"} {
+	for _, name := range []string{"X-Ratelimit-", "X-Rate-Limit-", "Ratelimit-"} {
 		if h.Get(name+"Remaining") != "0" {
 			continue
 		}
 		if seconds, err := strconv.ParseInt(h.Get(name+"Reset"), 10, 64); err == nil && seconds > 0 {
-			return until(time.Unix(seconds, 0), now)
+			if seconds < longAgo {
+				return until(now.Add(time.Duration(seconds)*time.Second), now)
+			}
+			return until(time.Unix(min(seconds, lastSecond), 0), now)
 		}
 	}
 	return 0
 }
+
+// longAgo tells the two ways of writing when a limit begins anew apart: so many
+// seconds from now, and the time of day (GitLab, GitHub, Okta).
+const longAgo = 1_000_000_000
 
 func until(at, now time.Time) time.Duration {
 	return min(max(at.Sub(now), time.Second), maxBackOff)

@@ -185,6 +185,9 @@ func entraRules(c Config, issuers []string) *jwtRules {
 				return err
 			}
 		}
+		if !entraVouches(c, claims) {
+			delete(claims, "email")
+		}
 		return entraAccessToken(claims)
 	}
 	r.groupsCut = entraGroupsCut
@@ -207,6 +210,19 @@ func entraTenant(claims map[string]any) error {
 		return authz.Reject(authz.ReasonIssuer, "ver does not go with the issuer")
 	}
 	return nil
+}
+
+// entraVouches reports whether the address in email is of a domain whose owner
+// is verified, as the optional claim xms_edov says. Without that claim the word of
+// one directory is taken for its own users; of several, each could give its users
+// the addresses of another's.
+func entraVouches(c Config, claims map[string]any) bool {
+	switch v := claims["xms_edov"]; v {
+	case nil:
+		return !entraShared(c.TenantID) && c.TenantID != personalTenant
+	default:
+		return v == true || v == "true" || v == int64(1) || v == "1"
+	}
 }
 
 // entraAccessToken tells access tokens from ID tokens, which the same keys sign

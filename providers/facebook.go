@@ -159,6 +159,8 @@ func (f *facebookGraph) get(ctx context.Context, token, path string, ours bool) 
 	}
 	// The code tells; the status is 400 for nearly everything.
 	switch {
+	case fault["is_transient"] == true:
+		return nil, &authz.Unavailable{RetryAfter: retryAfter(r.Header, f.now()), Cause: fmt.Errorf("no answer from Facebook for a while (%d)", code)}
 	case code == 4 || code == 17 || code == 32 || code == 341 || code == 613:
 		return nil, &authz.Unavailable{Throttled: true, RetryAfter: retryAfter(r.Header, f.now()), Cause: fmt.Errorf("throttled by Facebook (%d)", code)}
 	case (code == 190 || code == 102) && ours:

@@ -167,6 +167,8 @@ func (g *githubApp) check(ctx context.Context, token string, found *proof) error
 		return authz.Reject(authz.ReasonInactive, "not a token of our app, or no longer good")
 	case http.StatusUnauthorized, http.StatusUnprocessableEntity:
 		return misconfigured("GitHub refuses our app (%d): are client_id and client_secret right?", r.Status)
+	case http.StatusBadRequest:
+		return misconfigured("GitHub does not take the question (400): does the server know version %s of the API?", githubVersion)
 	default:
 		return r.unexpected()
 	}
@@ -223,8 +225,11 @@ func (g *githubApp) trouble(r *reply) error {
 	return &authz.Unavailable{Throttled: true, RetryAfter: wait, Cause: errors.New("GitHub throttles us (403)")}
 }
 
+// githubVersion is the version of the API whose answers are read here.
+const githubVersion = "2022-11-28"
+
 func (g *githubApp) header() http.Header {
-	return http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"}}
+	return http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {githubVersion}}
 }
 
 // githubPage is how many memberships are asked for; who has more has a list

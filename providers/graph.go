@@ -142,7 +142,7 @@ func (g *graphTokens) refusal(r *reply) error {
 	case http.StatusBadRequest:
 		return authz.Reject(authz.ReasonAppOnly, "Graph shows no profile for the token (400 %s): it has no user", code)
 	case http.StatusForbidden:
-		return misconfigured("Graph does not show the user's profile (403 %s): the app needs the delegated permission User.Read (API permissions)", code)
+		return withSome(misconfigured("Graph does not show the user's profile (403 %s): the app needs the delegated permission User.Read (API permissions)", code))
 	case http.StatusNotFound:
 		return misconfigured("Graph answers with status 404 %s: is endpoints.graph right?", code)
 	}

@@ -22,6 +22,9 @@ const (
 
 	// maxBackOff bounds what a provider's own Retry-After is believed.
 	maxBackOff = time.Hour
+
+	// tellAgain is how long an ofSome is not logged again.
+	tellAgain = time.Minute
 )
 
 // guard stands before the calls to one provider, so that one that is slow or
@@ -44,7 +47,18 @@ type guard struct {
 	until    time.Time     // no call before; zero: not left alone
 	probing  bool          // the one call after a pause is under way
 	last     *authz.Unavailable
+	toldSome time.Time // when an ofSome was logged last
 }
+
+// ofSome is the error of a fault of ours that shows with some tokens alone. It is
+// said as loudly as any, but the provider did answer: other tokens are not kept
+// from it.
+type ofSome struct{ down error }
+
+func withSome(down error) error { return &ofSome{down} }
+
+func (o *ofSome) Error() string { return o.down.Error() }
+func (o *ofSome) Unwrap() error { return o.down }
 
 func newGuard(c Config, env Env) *guard {
 	timeout := c.Timeout
@@ -155,6 +169,15 @@ func (g *guard) leave(err error) {
 		return
 	}
 	down := unavailable(err)
+	if errors.As(err, new(*ofSome)) {
+		if now := g.now(); now.Sub(g.toldSome) >= tellAgain {
+			g.toldSome = now
+			g.tell(down)
+		}
+		g.good()
+		g.last = down
+		return
+	}
 	g.tell(down)
 	g.last = down
 	g.failures++
@@ -181,7 +204,7 @@ func (g *guard) good() {
 	if !g.until.IsZero() && !g.probing {
 		return
 	}
-	if g.last != nil {
+	if g.failures > 0 {
 		g.log.Info("the provider answers again")
 	}
 	g.failures, g.pause, g.until, g.probing, g.last = 0, 0, time.Time{}, false, nil

@@ -193,3 +193,35 @@ func TestGuardTellsEachThingOnce(t *testing.T) {
 		t.Errorf("the end is not told:\n%s", &out)
 	}
 }
+
+// TestGuardFaultsOfSome: a fault that shows with some tokens alone is told, and
+// keeps nobody else's from being asked about.
+func TestGuardFaultsOfSome(t *testing.T) {
+	var out strings.Builder
+	clock := providertest.NewClock()
+	g := newGuard(Config{Name: "p"}, Env{Now: clock.Now, Log: slog.New(slog.NewTextHandler(&out, nil))})
+	some := withSome(misconfigured("a scope is missing"))
+	for range 2 * tripAfter {
+		if n := tries(g, 1, some); n != 1 {
+			t.Fatal("it is left alone")
+		}
+		if st := g.status(); !st.Misconfigured || st.Detail != "a scope is missing" {
+			t.Errorf("%+v", st)
+		}
+		if n := tries(g, 1, nil); n != 1 || !g.status().Ready || g.status().Misconfigured {
+			t.Errorf("a good one: %d %+v", n, g.status())
+		}
+	}
+	if n := strings.Count(out.String(), "level=ERROR"); n != 1 || strings.Contains(out.String(), "again") {
+		t.Errorf("told %d times:\n%s", n, &out)
+	}
+	clock.Move(tellAgain)
+	tries(g, 1, some)
+	if n := strings.Count(out.String(), "level=ERROR"); n != 2 {
+		t.Errorf("told %d times after a while", n)
+	}
+	var down *authz.Unavailable
+	if !errors.As(some, &down) || !down.Misconfigured || errors.Is(some, authz.ErrRejected) {
+		t.Error(some)
+	}
+}

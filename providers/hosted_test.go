@@ -146,6 +146,10 @@ func TestConformanceEntra(t *testing.T) {
 					c.TenantID, c.AllowedTenants = variation, []string{tenant, second}
 				case "consumers":
 					c.TenantID = variation
+				case "email":
+					c.Username = []string{"email"}
+				case "email-organizations":
+					c.Username, c.TenantID, c.AllowedTenants = []string{"email"}, "organizations", []string{tenant, second}
 				case "usgov", "china":
 					c.Cloud = variation
 				case "issuer":

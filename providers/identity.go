@@ -70,7 +70,7 @@ func (m *mapper) compile(transforms []string) (faults []authz.Fault) {
 	for i, t := range transforms {
 		switch t {
 		case "lowercase":
-			m.transforms = append(m.transforms, func(s string) (string, bool) { return strings.ToLower(s), true })
+			m.transforms = append(m.transforms, lowered)
 		case "strip_domain":
 			m.transforms = append(m.transforms, stripDomain)
 		default:
@@ -90,6 +90,17 @@ func (m *mapper) compile(transforms []string) (faults []authz.Fault) {
 		}
 	}
 	return faults
+}
+
+// lowered takes alice from Alice. A letter beyond ASCII whose small form is
+// within (the Kelvin sign, the dotted capital I) would make somebody another.
+func lowered(s string) (string, bool) {
+	for _, r := range s {
+		if r > unicode.MaxASCII && unicode.ToLower(r) <= unicode.MaxASCII {
+			return "", false
+		}
+	}
+	return strings.ToLower(s), true
 }
 
 // stripDomain takes alice from alice@example.com. A name with a second @ could
@@ -123,7 +134,7 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 	for _, p := range m.roles {
 		id.Roles = append(id.Roles, textsAt(attrs, p)...)
 	}
-	id.Email = firstPath(attrs, m.email)
+	id.Email = m.address(attrs)
 	var err error
 	if app {
 		id.User, err = m.account(client)
@@ -175,7 +186,7 @@ func (m *mapper) account(client string) (string, error) {
 func (m *mapper) user(attrs map[string]any) (string, error) {
 	for _, path := range m.username {
 		v, ok := attribute(attrs, path)
-		if !ok || v == nil || v == "" {
+		if !ok || v == nil || v == "" || path == "email" && unverified(attrs) {
 			continue
 		}
 		name, ok := v.(string)
@@ -197,6 +208,25 @@ func (m *mapper) user(attrs map[string]any) (string, error) {
 	return "", authz.Reject(authz.ReasonUsername, "none of %s is in the provider's answer", strings.Join(m.username, ", "))
 }
 
+// unverified reports whether the provider says that nobody has proven the
+// address in email to be theirs: then it is no name, and not shown to be theirs.
+func unverified(attrs map[string]any) bool {
+	v, told := attrs["email_verified"]
+	return told && v != true && v != "true"
+}
+
+// address finds the e-mail address.
+func (m *mapper) address(attrs map[string]any) string {
+	for _, p := range m.email {
+		if v, _ := attribute(attrs, p); v != nil && !(p == "email" && unverified(attrs)) {
+			if s, ok := v.(string); ok && s != "" {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
 // checkUsername says why a name cannot be a username: whatever shows in two
 // ways, or not at all, could be taken for somebody else's.
 func checkUsername(name string) error {
@@ -210,7 +240,7 @@ func checkUsername(name string) error {
 	case strings.TrimSpace(name) != name:
 		return fmt.Errorf("has white space at its edges")
 	case strings.ContainsFunc(name, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs) || r == utf8.RuneError
+		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs, unicode.Other_Default_Ignorable_Code_Point) || r == utf8.RuneError
 	}):
 		return fmt.Errorf("has control or invisible characters")
 	}
@@ -221,17 +251,6 @@ func firstText(attrs map[string]any, names ...string) string {
 	for _, n := range names {
 		if s := textAt(attrs, n); s != "" {
 			return s
-		}
-	}
-	return ""
-}
-
-func firstPath(attrs map[string]any, paths []string) string {
-	for _, p := range paths {
-		if v, _ := attribute(attrs, p); v != nil {
-			if s, ok := v.(string); ok && s != "" {
-				return s
-			}
 		}
 	}
 	return ""

@@ -112,6 +112,9 @@ func (i *introspector) judge(claims map[string]any) (*proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.EqualFold(textAt(claims, "token_type"), "dpop") && !found.keyed() {
+		return nil, errNoKeyTold
+	}
 	if !found.expires.IsZero() {
 		// An answer must not outlive exp, not even by the leeway (RFC 7662 §4).
 		found.expires = found.expires.Add(-i.rules.leeway)
@@ -152,11 +155,10 @@ func (p *introspected) Claim(claims map[string]any) (authz.Identity, error) {
 	return found.identity(p.mapper)
 }
 
-// introspectedApp reports whether an answer is about a token without a user:
-// its subject is its client (RFC 9068 §2.2), or it has none.
+// introspectedApp reports whether an answer is about a token without a user.
 func introspectedApp(claims map[string]any) bool {
-	client, sub := clientOf(claims), textAt(claims, "sub")
-	return client != "" && (sub == client || sub == "" && textAt(claims, "username") == "")
+	nobody := textAt(claims, "sub") == "" && textAt(claims, "username") == ""
+	return appOnly(claims) || nobody && clientOf(claims) != ""
 }
 
 // introspectionFaults checks the settings of a provider that is asked.

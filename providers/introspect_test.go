@@ -197,6 +197,9 @@ func TestRetryAfter(t *testing.T) {
 		"junk":      {http.Header{"Retry-After": {"soon"}}, 0},
 		"GitHub":    {http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"1793534520"}}, 2 * time.Minute},
 		"some left": {http.Header{"X-Ratelimit-Remaining": {"12"}, "X-Ratelimit-Reset": {"1793534520"}}, 0},
+		"GitLab":    {http.Header{"Ratelimit-Remaining": {"0"}, "Ratelimit-Reset": {"1793534520"}}, 2 * time.Minute},
+		"from now":  {http.Header{"Ratelimit-Remaining": {"0"}, "Ratelimit-Reset": {"90"}}, 90 * time.Second},
+		"never":     {http.Header{"Ratelimit-Remaining": {"0"}, "Ratelimit-Reset": {"9223372036854775807"}}, maxBackOff},
 		"Okta":      {http.Header{"X-Rate-Limit-Remaining": {"0"}, "X-Rate-Limit-Reset": {"1793534520"}}, 2 * time.Minute},
 	} {
 		if got := retryAfter(c.header, now); got != c.want {

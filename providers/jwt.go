@@ -235,10 +235,18 @@ func clientOf(claims map[string]any) string {
 }
 
 // appOnly reports whether a token of client credentials is at hand: its
-// subject is its client (RFC 9068 §2.2).
+// subject is its client (RFC 9068 §2.2), or it says so in the way of a server
+// that is widely used. A name in such a token is not a user's.
 func appOnly(claims map[string]any) bool {
 	client := clientOf(claims)
-	return client != "" && textAt(claims, "sub") == client
+	switch sub := textAt(claims, "sub"); {
+	case client != "" && (sub == client || sub == client+"@clients"), // Auth0
+		slices.Contains(wordsAt(claims, "gty"), "client-credentials"), // Auth0
+		textAt(claims, "idtyp") == "app",                              // Entra ID
+		keycloakServiceAccount(claims):
+		return true
+	}
+	return false
 }
 
 // finish makes the identity of proven claims: it ends with the token, and is
@@ -266,6 +274,11 @@ func (r *jwtRules) proof(claims map[string]any) (*proof, error) {
 	}
 	return found, nil
 }
+
+// keyed reports whether the key is known that a caller must hold.
+func (f *proof) keyed() bool { return f.bound != nil && f.bound.KeyThumbprint != "" }
+
+var errNoKeyTold = authz.Reject(authz.ReasonUnbound, "a token of the type DPoP, and nothing says to which key it is bound")
 
 // bindingOf reads cnf (RFC 7800). A way to confirm that is not known cannot be
 // checked, so the token is refused.

@@ -76,10 +76,17 @@ func newKeycloakIntrospection(c Config, env Env, rules *jwtRules) (Provider, err
 // keycloakAccessToken tells access tokens from ID and refresh tokens, which
 // the same keys sign: only the claim typ differs.
 func keycloakAccessToken(_ *signedToken, claims map[string]any) error {
-	if typ := textAt(claims, "typ"); typ != "Bearer" && typ != "DPoP" {
+	switch typ := textAt(claims, "typ"); typ {
+	case "Bearer":
+		return nil
+	case "DPoP":
+		if cnf, _ := claims["cnf"].(map[string]any); textAt(cnf, "jkt") == "" {
+			return errNoKeyTold
+		}
+		return nil
+	default:
 		return authz.Reject(authz.ReasonTokenType, "the claim typ is %q, not that of an access token", shorten(typ))
 	}
-	return nil
 }
 
 // keycloakServiceAccount reports whether a token is one of a client's service

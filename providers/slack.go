@@ -219,7 +219,7 @@ func slackRefusal(code string, wait time.Duration) error {
 	case "not_allowed_token_type":
 		return authz.Reject(authz.ReasonTokenType, "Slack: %s", code)
 	case "missing_scope", "no_permission":
-		return authz.Reject(authz.ReasonClaims, "Slack: %s; userInfo needs the scope openid, bots.info the scope users:read", code)
+		return withSome(misconfigured("Slack: %s; the app is to ask for the scope openid for userInfo, users:read for bots.info (api.slack.com/apps → the app → OAuth & Permissions)", code))
 	case "bot_not_found":
 		return authz.Reject(authz.ReasonClient, "Slack: %s", code)
 	case "ratelimited":

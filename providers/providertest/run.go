@@ -182,8 +182,12 @@ func compareIdentity(t *testing.T, id *authz.Identity, w Want) {
 	if !id.Expires.IsZero() {
 		expires = "set"
 	}
+	bound := ""
+	if id.Bound != nil {
+		bound = id.Bound.KeyThumbprint
+	}
 	got := map[string]string{
-		"client": id.Client, "subject": id.Subject, "email": id.Email, "issuer": id.Issuer, "token": id.TokenID,
+		"bound": bound, "client": id.Client, "subject": id.Subject, "email": id.Email, "issuer": id.Issuer, "token": id.TokenID,
 		"groups": strings.Join(id.Groups, ","), "roles": strings.Join(id.Roles, ","), "scopes": strings.Join(id.Scopes, ","),
 		"app": fmt.Sprint(id.App), "groups-unknown": fmt.Sprint(id.GroupsUnknown), "expires": expires,
 	}
