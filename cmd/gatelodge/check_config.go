@@ -11,6 +11,7 @@ import (
 
 func newCheckConfig() *cobra.Command {
 	var asJSON, schema bool
+	var file string
 	cmd := &cobra.Command{
 		Use:   "check-config FILE",
 		Short: "Find every fault of a configuration",
@@ -27,12 +28,19 @@ With --schema it prints the JSON Schema of the file, for editors.`,
 				_, err := cmd.OutOrStdout().Write(config.Schema())
 				return err
 			}
-			if len(args) == 0 {
+			if len(args) == 1 && file != "" {
+				return errors.New("one file at a time: FILE, or --config FILE, which is the same")
+			}
+			if len(args) == 1 {
+				file = args[0]
+			}
+			if file == "" {
 				return errors.New("which file? see 'gatelodge check-config --help'")
 			}
-			return checkConfig(cmd, args[0], asJSON)
+			return checkConfig(cmd, file, asJSON)
 		},
 	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file, as the other commands have it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the file")
 	return cmd

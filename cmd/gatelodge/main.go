@@ -111,9 +111,11 @@ Exit status of every command: 0 yes, 1 no (denied, not found), 2 wrong use or
 configuration, 3 could not be decided (a provider cannot be reached).
 Secrets are read from standard input, a file or the environment, never from
 arguments.`,
-		Example: `  gatelodge demo                            the whole picture on this machine
-  gatelodge check-config gatelodge.yaml     every fault of a configuration at once
-  gatelodge serve --config gatelodge.yaml   the server`,
+		Example: `  gatelodge demo                                          # the whole picture on this machine
+  gatelodge check-config gatelodge.yaml                   # every fault of a configuration at once
+  gatelodge login --config gatelodge.yaml --provider sso  # a token of a provider, to try it with
+  gatelodge test --config gatelodge.yaml                  # what is decided on it, and why
+  gatelodge serve --config gatelodge.yaml                 # the server`,
 		Args:          noSubcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true, // run prints them, once
@@ -125,7 +127,25 @@ arguments.`,
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(commands()...)
+	hint(root)
 	return root
+}
+
+// hint adds to errors about what a command was given where its help is.
+func hint(cmd *cobra.Command) {
+	told := func(cmd *cobra.Command, err error) error {
+		if err == nil {
+			return nil
+		}
+		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
+	}
+	if check := cmd.Args; check != nil && !cmd.HasSubCommands() {
+		cmd.Args = func(cmd *cobra.Command, args []string) error { return told(cmd, check(cmd, args)) }
+		cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return told(cmd, cmd.ValidateRequiredFlags()) }
+	}
+	for _, sub := range cmd.Commands() {
+		hint(sub)
+	}
 }
 
 // noSubcommand refuses words that name no command, so that a typing mistake is

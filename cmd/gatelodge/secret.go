@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +26,9 @@ type secretFlags struct {
 
 // add defines --NAME-file and --NAME-env.
 func (s *secretFlags) add(cmd *cobra.Command, name string) {
-	s.name = name
-	cmd.Flags().StringVar(&s.file, name+"-file", "", "read the "+name+" from a file")
-	cmd.Flags().StringVar(&s.env, name+"-env", "", "read the "+name+" from an environment variable, by its name")
+	s.name = strings.ReplaceAll(name, "-", " ")
+	cmd.Flags().StringVar(&s.file, name+"-file", "", "read the "+s.name+" from a `FILE`")
+	cmd.Flags().StringVar(&s.env, name+"-env", "", "read the "+s.name+" from the environment variable of this `NAME`")
 	cmd.MarkFlagsMutuallyExclusive(name+"-file", name+"-env")
 }
 

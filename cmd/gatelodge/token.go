@@ -33,6 +33,8 @@ Exit status: 0 done, 1 there is no such token, 2 wrong use or configuration,
   gatelodge token list --config gatelodge.yaml --user alice
   gatelodge token rotate --config gatelodge.yaml rvrnwzzowfa7zsxk --overlap 24h
   gatelodge token revoke --config gatelodge.yaml --leaked < build.log`,
+		Args: noSubcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newTokenCreate(), newTokenList(), newTokenShow(), newTokenRotate(), newTokenRevoke(), newTokenImport())
 	return cmd
