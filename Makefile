@@ -2,7 +2,9 @@
 
 demo:  ## the whole picture on loopback: Envoy, an identity provider, a sample API, Gatelodge
 	@go run ./internal/dev setup envoy
-	@go run ./cmd/gatelodge demo
+	@echo "demo: building Gatelodge (minutes when nothing is cached)" >&2
+	@go build -o .tools/bin/gatelodge ./cmd/gatelodge
+	@exec .tools/bin/gatelodge demo
 
 test:  ## all tests, against the real parts
 	@go run ./internal/dev test

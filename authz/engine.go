@@ -2,10 +2,8 @@ package authz
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,9 +121,7 @@ func (e *Engine) Explain(ctx context.Context, q Request) (Decision, []Step) {
 }
 
 func (e *Engine) decide(ctx context.Context, q *Request, steps *Steps) (d Decision) {
-	d.Policy = e.policy
-	binary.LittleEndian.PutUint64(d.ID[:], rand.Uint64())
-	binary.LittleEndian.PutUint32(d.ID[8:], rand.Uint32())
+	d.Policy, d.ID = e.policy, NewDecisionID()
 
 	if q.Unreadable != "" {
 		d.Outcome, d.Reason, d.Detail = Malformed, ReasonUnreadable, q.Unreadable

@@ -22,14 +22,19 @@ type Observer interface {
 	Observe(q *authz.Request, d *authz.Decision, took time.Duration)
 }
 
-// check is the whole trip of one request: read, decide, tell, answer.
-func (s *Server) check(ctx context.Context, t *trip) *answer {
+// check is the whole trip of one request: read, decide, tell, answer. Whatever
+// panics on the way, the answer is a denial.
+func (s *Server) check(ctx context.Context, t *trip) (a *answer) {
 	if !s.enter() {
-		t.q = authz.Request{}
-		t.d = authz.Decision{Reason: authz.ReasonOverload, RetryAfter: time.Second}
-		return s.answer(&t.q, &t.d)
+		return s.shed(t)
 	}
-	defer s.leave()
+	defer func() {
+		s.leave()
+		if p := recover(); p != nil {
+			t.d = panicked(p)
+			a = s.answer(&t.q, &t.d)
+		}
+	}()
 
 	start := s.now()
 	data := t.in.data.MaterializeToBuffer(mem.DefaultBufferPool())
@@ -41,16 +46,31 @@ func (s *Server) check(ctx context.Context, t *trip) *answer {
 	return s.answer(&t.q, &t.d)
 }
 
-// decide reads a check and has it decided. A panic is a denial, and nothing of
-// it is kept: it could hold a credential.
+// shed answers a check that is one too many, without a look at it.
+func (s *Server) shed(t *trip) *answer {
+	t.q = authz.Request{Headers: t.q.Headers[:0], Context: t.q.Context[:0]}
+	t.d = authz.Decision{ID: authz.NewDecisionID(), Reason: authz.ReasonOverload, RetryAfter: time.Second}
+	if s.observer != nil {
+		s.observer.Observe(&t.q, &t.d, 0)
+	}
+	return s.answer(&t.q, &t.d)
+}
+
+// decide reads a check and has it decided.
 func (s *Server) decide(ctx context.Context, data []byte, q *authz.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			d = authz.Decision{Reason: authz.ReasonPanic, Detail: fmt.Sprintf("panic of type %T", p)}
+			d = panicked(p)
 		}
 	}()
 	read(data, q)
 	return s.decider.Decide(ctx, *q)
+}
+
+// panicked is the decision where none was come to. Nothing of the panic's value
+// is kept: it could hold a credential.
+func panicked(p any) authz.Decision {
+	return authz.Decision{ID: authz.NewDecisionID(), Reason: authz.ReasonPanic, Detail: fmt.Sprintf("panic of type %T", p)}
 }
 
 // trip is what one check needs of memory, used again for the next.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,13 +139,76 @@ func TestPromises(t *testing.T) {
 	}
 }
 
+// record keeps what it is told.
+type record struct {
+	mu   sync.Mutex
+	list []authz.Decision
+}
+
+func (r *record) Observe(_ *authz.Request, d *authz.Decision, _ time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, *d)
+}
+
+// of returns the decision that an answer names.
+func (r *record) of(m *authv3.CheckResponse) *authz.Decision {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.list {
+		if id := r.list[i].ID.String(); id == m.GetDynamicMetadata().GetFields()["decision_id"].GetStringValue() &&
+			strings.Contains(m.GetDeniedResponse().GetBody(), id) {
+			return &r.list[i]
+		}
+	}
+	return nil
+}
+
+// What is not decided by an engine has an id of its own as well, which the
+// caller and the record share.
+func TestEveryDenialCanBeFound(t *testing.T) {
+	var told record
+	conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision { panic("x") }), Options{Observer: &told})
+	seen := map[string]bool{}
+	for range 3 {
+		answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := told.of(answer)
+		if d == nil || d.Reason != authz.ReasonPanic || seen[d.ID.String()] {
+			t.Fatalf("%v is recorded as %+v", answer, d)
+		}
+		seen[d.ID.String()] = true
+	}
+}
+
+type fallen struct{}
+
+func (fallen) Observe(*authz.Request, *authz.Decision, time.Duration) { panic("x") }
+
+// Who is told of decisions can neither let anybody through nor end the server.
+func TestAPanickingObserverDenies(t *testing.T) {
+	allow := deciderFunc(func(context.Context, authz.Request) authz.Decision {
+		return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice}
+	})
+	client := authv3.NewAuthorizationClient(dial(t, allow, Options{Observer: fallen{}, MaxInFlight: 1}))
+	for range 3 { // the place in flight is given back
+		answer, err := client.Check(t.Context(), checkOf(nil))
+		if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 || strings.Contains(answer.String(), "alice") {
+			t.Fatalf("%v, %v", answer, err)
+		}
+	}
+}
+
 func TestLoadIsShedAsDenial(t *testing.T) {
 	hold, entered := make(chan struct{}), make(chan struct{}, 1)
+	var told record
 	conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision {
 		entered <- struct{}{}
 		<-hold
 		return authz.Decision{}
-	}), Options{MaxInFlight: 1})
+	}), Options{MaxInFlight: 1, Observer: &told})
 	client := authv3.NewAuthorizationClient(conn)
 	first := make(chan error, 1)
 	go func() {
@@ -155,6 +219,9 @@ func TestLoadIsShedAsDenial(t *testing.T) {
 	answer, err := client.Check(t.Context(), checkOf(nil))
 	if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %v, %v", answer, err)
+	}
+	if d := told.of(answer); d == nil || d.Reason != authz.ReasonOverload {
+		t.Errorf("recorded as %+v", d)
 	}
 	close(hold)
 	if err := <-first; err != nil {

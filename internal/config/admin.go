@@ -15,7 +15,7 @@ func validateAdmin(c *Config, d *decoder) {
 		known = append(known, p.Name)
 	}
 	for i, name := range c.Admin.Providers {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, name) && !d.unread("providers") {
 			d.faultAt(fmt.Sprintf("admin.providers[%d]", i), "there is no provider %q; there are: %s", name, strings.Join(known, ", "))
 		}
 	}

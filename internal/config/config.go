@@ -174,10 +174,11 @@ func Parse(name string, text []byte, env func(string) (string, bool)) (*Config, 
 	d := &decoder{name: name, dir: filepath.Dir(name), env: env, positions: map[string]position{}}
 	c := defaults()
 	d.document(text, &c)
-	if len(d.faults) == 0 {
-		c.complete()
-		validate(&c, d)
+	for _, f := range d.faults {
+		d.failed = append(d.failed, f.Key)
 	}
+	c.complete()
+	validate(&c, d)
 	d.sort()
 	if len(d.faults) > 0 {
 		return nil, d.warnings, &Faults{d.faults}

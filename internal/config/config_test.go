@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -64,6 +65,13 @@ func TestFaultsSayWhereAndWhat(t *testing.T) {
 		{minimal + "headers: {user: x-a, email: X-A}", `headers.email: "x-a" is the header of headers.user already`},
 		{minimal + "headers: {user: x-a-b-c-d-e-f}", "more than 5 dashes"},
 		{minimal + "headers: {user: x-envoy-user}", "has a meaning of its own"},
+		{minimal + "headers: {user: ':path'}", `headers.user: ":path" is not a header name`},
+		{minimal + "headers: {user: Content-Length}", "has a meaning of its own"},
+		{minimal + "headers: {user: connection}", "has a meaning of its own"},
+		{minimal + "headers: {email: dpop}", `headers.email: "dpop" has a meaning of its own`},
+		{minimal + "headers: {user: x-api-key}", `headers.user: "x-api-key" is the header that carries API tokens`},
+		{"api_tokens: {store: 'sqlite:t.db', header: X-Forwarded-User}", `headers.user: "x-forwarded-user" is the header that carries`},
+		{minimal + "providers: [{name: static-users, type: oidc}]", `providers[0].name: "static-users" is the name of a provider of our own`},
 		{minimal + "rules:\n  - match: {paths: [rest]}", `g.yaml:3:21: rules[0].match.paths[0]: "rest" does not start with /`},
 		{minimal + "rules:\n  - match: {paths: /a/**/b}", `rules[0].match.paths[0]: "/a/**/b" has ** before its end`},
 		{minimal + "rules:\n  - providers: [sso]", `g.yaml:3:17: rules[0].providers[0]: there is no provider "sso"; there are api-tokens`},
@@ -110,6 +118,33 @@ func TestAllFaultsAtOnceInOrder(t *testing.T) {
 	for i := 1; i < len(faults); i++ {
 		if faults[i].Line < faults[i-1].Line {
 			t.Errorf("out of order: %v", faults)
+		}
+	}
+}
+
+// A value that cannot be read does not hide what is wrong elsewhere, and brings
+// no fault but its own.
+func TestOneFaultHidesNoOther(t *testing.T) {
+	for text, want := range map[string][]string{
+		"bogus: 1\nproviders: [{name: a, type: oidc, issuer: 'http://a.example.com', client_secret: {env: NOPE}, ca_file: /none}]\nlisten: {tls: {cert_file: /none}}": {
+			"bogus", "providers[0].client_secret", "providers[0].ca_file", "providers[0].issuer", "providers[0].audiences",
+			"listen.tls.cert_file", "listen.tls.key_file",
+		},
+		"enabled: maybe\nmode: x":                               {"enabled", "mode", "providers"},
+		"providers: {}\nrules: [{providers: [a]}]":              {"providers"},
+		"providers: [{nme: a}]\nrules: [{providers: [a]}]":      {"providers[0].nme", "providers[0].type"},
+		"api_tokens: {stor: 'sqlite:t.db'}":                     {"api_tokens.stor"},
+		minimal + "admin: {token: {env: NOPE}, providers: [x]}": {"admin.token", "admin.providers[0]"},
+	} {
+		_, _, faults := parse(t, text)
+		var got []string
+		for _, f := range faults {
+			got = append(got, f.Key)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q:\n got %q\nwant %q", text, got, want)
 		}
 	}
 }

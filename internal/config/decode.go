@@ -28,6 +28,7 @@ type decoder struct {
 	positions map[string]position // of each key that the file has
 	inputs    []input             // files that the file names
 	faults    []Message
+	failed    []string // keys whose values could not be read
 	warnings  []Message
 }
 
@@ -193,7 +194,11 @@ func (d *decoder) mapping(n *yaml.Node, key string, v reflect.Value) {
 	d.pairs(n, key, func(name, value *yaml.Node) {
 		i, known := keys[name.Value]
 		if !known {
-			d.fault(at(name), join(key, name.Value), "is not known%s", suggest(name.Value, keys))
+			near := suggest(name.Value, keys)
+			d.fault(at(name), join(key, name.Value), "is not known%s", mark("; did you mean ", near, "?"))
+			if near != "" {
+				d.failed = append(d.failed, join(key, near)) // most likely there, misspelt
+			}
 			return
 		}
 		if value.Tag == "!!null" && value.Kind == yaml.ScalarNode {
@@ -311,7 +316,7 @@ func setPrefix(v reflect.Value, s string) error {
 	return nil
 }
 
-// suggest names the known key that is nearest to what was written.
+// suggest names the known key that is nearest to what was written; "": none is near.
 func suggest(word string, keys map[string]int) string {
 	best, distance := "", 4
 	for k := range keys {
@@ -322,7 +327,15 @@ func suggest(word string, keys map[string]int) string {
 	if best == "" || distance > (len(word)+1)/2 {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %s?", best)
+	return best
+}
+
+// mark puts a text between two marks; nothing stays nothing.
+func mark(before, text, after string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text + after
 }
 
 // editDistance is the number of letters to change, insert or leave out.

@@ -49,9 +49,26 @@ func (d *decoder) warn(key, format string, args ...any) {
 }
 
 // faultAt reports a fault under a key of the file. Where the key is not there,
-// its nearest parent says where it would be.
+// its nearest parent says where it would be. What could not be read has been
+// told already, and is not told again as what it lacks for that.
 func (d *decoder) faultAt(key, format string, args ...any) {
-	d.fault(d.where(key), key, format, args...)
+	if !d.unread(key) {
+		d.fault(d.where(key), key, format, args...)
+	}
+}
+
+// unread reports whether the value at key, a part of it or what it is a part of
+// could not be read.
+func (d *decoder) unread(key string) bool {
+	return slices.ContainsFunc(d.failed, func(f string) bool {
+		return f == key || f == "" || within(f, key) || within(key, f)
+	})
+}
+
+// within reports whether key lies under the key above.
+func within(key, above string) bool {
+	rest, ok := strings.CutPrefix(key, above)
+	return ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
 }
 
 func (d *decoder) where(key string) position {

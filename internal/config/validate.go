@@ -112,8 +112,10 @@ func loopback(address string) bool {
 
 // reservedHeaders must not be given to an identity: Envoy or HTTP own them.
 var reservedHeaders = []string{
-	"host", "content-length", "content-type", "connection", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive",
-	"proxy-connection", "authorization", "proxy-authorization", "cookie", "x-forwarded-for", "x-forwarded-proto", "x-request-id",
+	"host", "content-length", "content-type", "content-encoding", "connection", "transfer-encoding", "te", "trailer", "upgrade",
+	"keep-alive", "expect", "range", "accept", "accept-encoding", "origin", "date", "via", "proxy-connection", "authorization",
+	"proxy-authorization", "www-authenticate", "cookie", "dpop", "forwarded", "x-forwarded-for", "x-forwarded-host",
+	"x-forwarded-port", "x-forwarded-proto", "x-forwarded-client-cert", "x-request-id",
 }
 
 func validateHeaders(c *Config, d *decoder) {
@@ -143,6 +145,9 @@ func validateHeaders(c *Config, d *decoder) {
 			d.faultAt(key, "%q has more than 5 dashes: each doubles the spellings that have to be removed", name)
 		case names[name] != "":
 			d.faultAt(key, "%q is the header of headers.%s already", name, names[name])
+		case c.APITokens != nil && name == strings.ToLower(c.APITokens.Header):
+			// It would be removed after it is set: the upstream would see no user.
+			d.faultAt(key, "%q is the header that carries API tokens (api_tokens.header)", name)
 		}
 		names[name] = h.key
 	}
@@ -165,8 +170,8 @@ func validateProviders(c *Config, d *decoder) {
 		switch {
 		case p.Name == "":
 			d.faultAt(key+".name", "is missing; rules, logs and metrics know the provider by it")
-		case p.Name == authz.APITokens:
-			d.faultAt(key+".name", "%q is the name of our own API tokens; take another", p.Name)
+		case p.Name == authz.APITokens || p.Name == providers.StaticUsers:
+			d.faultAt(key+".name", "%q is the name of a provider of our own; take another", p.Name)
 		case !plainName(p.Name):
 			d.faultAt(key+".name", "%q is to be of letters, digits, dashes, dots and underscores, at most 64", p.Name)
 		case seen[p.Name]:
@@ -249,7 +254,7 @@ func validateRules(c *Config, d *decoder) {
 		}
 		names[r.Name] = true
 		for j, p := range r.Providers {
-			if !slices.Contains(known, p) {
+			if !slices.Contains(known, p) && !d.unread("providers") && !d.unread("api_tokens") {
 				d.faultAt(fmt.Sprintf("%s.providers[%d]", key, j), "there is no provider %q; there are %s", p, strings.Join(known, ", "))
 			}
 		}
@@ -278,6 +283,9 @@ func catchesAll(rules []authz.Rule) bool {
 // tellApart makes sure that of the providers of a rule at most one owns any
 // credential: a token is never to be shown to a provider that did not issue it.
 func (c *Config) tellApart(d *decoder, key string, names []string) {
+	if d.unread("providers") {
+		return
+	}
 	issuers, prefixes := map[string]string{}, map[string]string{}
 	catchAll := ""
 	for _, p := range c.Providers {

@@ -234,16 +234,39 @@ func (s *server) change(c *config.Config) error {
 			return err
 		}
 	}
-	if c.Listen.GRPC != old.Listen.GRPC || c.Listen.Admin != old.Listen.Admin || c.Log.Audit.File != old.Log.Audit.File {
-		s.log.Warn("changed addresses and files of the log are taken at the next start")
-	}
 	if err := s.gate.Change(c); err != nil {
 		return err
+	}
+	if keys := atNextStart(old, c); len(keys) > 0 {
+		s.log.Warn("some changed settings are taken at the next start only", "keys", keys)
 	}
 	if s.audit != nil {
 		s.audit.Sample(c.Log.Audit.AllowSample)
 	}
 	return nil
+}
+
+// atNextStart names the settings that changed and that a running server does
+// not take.
+func atNextStart(old, c *config.Config) (keys []string) {
+	for _, k := range []struct {
+		key      string
+		old, now any
+	}{
+		{"listen.grpc", old.Listen.GRPC, c.Listen.GRPC},
+		{"listen.admin", old.Listen.Admin, c.Listen.Admin},
+		{"cache", old.Cache, c.Cache},
+		{"limits", old.Limits, c.Limits},
+		{"log.level", old.Log.Level, c.Log.Level},
+		{"log.format", old.Log.Format, c.Log.Format},
+		{"log.audit.file", old.Log.Audit.File, c.Log.Audit.File},
+		{"admin.hosts", strings.Join(old.Admin.Hosts, " "), strings.Join(c.Admin.Hosts, " ")},
+	} {
+		if k.old != k.now {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
 }
 
 func (s *server) warn(warnings []config.Message) {

@@ -201,6 +201,8 @@ func TestReload(t *testing.T) {
 	if _, body := l.get("/metrics"); !strings.Contains(body, `gatelodge_config_reloads_total{result="failed"} 1`) {
 		t.Error("the bad change is not counted")
 	}
+	l.write(strings.Replace(configFor(i, "log: {level: debug}\n"), "drain_delay: 1ms", "drain_delay: 2ms", 1))
+	l.eventually("what is not taken is named", func() bool { return strings.Contains(l.log.String(), `"keys":["limits","log.level"]`) })
 	l.write(strings.Replace(configFor(i, ""), "audiences: api", "audiences: other", 1))
 	l.eventually("a changed provider forgets", func() bool { s, _ := l.ask("/rest", token); return s == 401 })
 }
