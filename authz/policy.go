@@ -76,9 +76,10 @@ type Policy struct {
 	Headers           HeaderNames
 	NonASCII          NonASCII
 	ForwardCredential bool
-	KeyHeader         string // lower-case name of the API key header; "" when none is looked at
-	AllowBasic        bool   // Basic is a way in: it is read, and challenged for
-	Realm             string // of the challenge
+	KeyHeader         string   // lower-case name of the API key header; "" when none is looked at
+	AllowBasic        bool     // Basic is a way in: it is read, and challenged for
+	BasicProviders    []string // who take it: a rule without any of them does not challenge for it; empty: not said
+	Realm             string   // of the challenge
 	Paths             PathPolicy
 	Providers         []NamedProvider // in order
 	Rules             []Rule          // in order; first match wins
@@ -98,6 +99,15 @@ type Policy struct {
 	// Compile makes the condition of a rule's expression; nil: expressions
 	// are not available.
 	Compile func(expression string) (Condition, error)
+}
+
+// ChallengesBasic reports whether a caller under a rule (nil: under none) could
+// get in with Basic, and is told so.
+func (p *Policy) ChallengesBasic(r *Rule) bool {
+	if !p.AllowBasic || r == nil || len(r.Providers) == 0 || len(p.BasicProviders) == 0 {
+		return p.AllowBasic
+	}
+	return intersect(p.BasicProviders, r.Providers)
 }
 
 func (p *Policy) provider(name string) *NamedProvider {

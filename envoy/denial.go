@@ -35,7 +35,13 @@ func (r *rendered) deny(b []byte, q *authz.Request, d *authz.Decision) []byte {
 	} else {
 		b = appendHeader(b, deniedHeaders, "content-type", "application/json")
 	}
-	b = appendHeader(b, deniedHeaders, "cache-control", "no-store")
+	if d.Outcome == authz.Answered {
+		// Anybody may read it, pages of other sites too (RFC 9728 §3.2).
+		b = appendHeader(b, deniedHeaders, "cache-control", "public, max-age=300")
+		b = appendHeader(b, deniedHeaders, "access-control-allow-origin", "*")
+	} else {
+		b = appendHeader(b, deniedHeaders, "cache-control", "no-store")
+	}
 	b = appendHeader(b, deniedHeaders, "x-gatelodge-decision", text(hexID))
 	if c.status == http.StatusUnauthorized || c.err != "" && c.status < http.StatusInternalServerError {
 		b = appendHeader(b, deniedHeaders, "www-authenticate", r.challengeOf(d, c))
@@ -154,11 +160,22 @@ func prefersText(accept string) bool {
 
 // challengeOf is the value of WWW-Authenticate for a decision.
 func (r *rendered) challengeOf(d *authz.Decision, c class) string {
+	basic := c.status == http.StatusUnauthorized && r.policy.ChallengesBasic(d.Rule)
 	if d.Outcome == authz.Unauthenticated && d.Reason != authz.ReasonStepUp {
+		if basic {
+			return r.withBasic[d.Reason]
+		}
 		return r.challenges[d.Reason]
 	}
-	return r.challenge(d.Reason, d.Rule, c)
+	text := r.challenge(d.Reason, d.Rule, c)
+	if basic {
+		text += r.basic()
+	}
+	return text
 }
+
+// basic is what a challenge goes on with where Basic is a way in (RFC 7617 §2).
+func (r *rendered) basic() string { return `, Basic realm="` + r.realm + `", charset="UTF-8"` }
 
 // challenge makes a WWW-Authenticate: nothing in it comes from the request or
 // its token.
@@ -188,9 +205,6 @@ func (r *rendered) challenge(reason authz.Reason, rule *authz.Rule, c class) str
 		b.WriteString(", ")
 		parameters("DPoP")
 		b.WriteString(`, algs="ES256 ES384 ES512 EdDSA PS256 PS384 PS512 RS256 RS384 RS512"`)
-	}
-	if r.policy.AllowBasic && c.status == http.StatusUnauthorized {
-		b.WriteString(`, Basic realm="` + r.realm + `", charset="UTF-8"`)
 	}
 	return b.String()
 }

@@ -31,8 +31,9 @@ type rendered struct {
 	secrets []byte // removal of the caller's credential
 	realm   string
 
-	// challenges by reason, where it does not depend on the rule.
-	challenges [authz.Reasons]string
+	// challenges by reason, where nothing else in them depends on the rule but
+	// whether they name Basic.
+	challenges, withBasic [authz.Reasons]string
 }
 
 // The identity headers, in the order of HeaderNames.
@@ -73,7 +74,9 @@ func render(p *authz.Policy) *rendered {
 		r.secrets = appendText(r.secrets, okHeadersToRemove, "dpop")
 	}
 	for i := range r.challenges {
-		r.challenges[i] = r.challenge(authz.Reason(i), nil, unauthenticated(authz.Reason(i)))
+		c := unauthenticated(authz.Reason(i))
+		r.challenges[i] = r.challenge(authz.Reason(i), nil, c)
+		r.withBasic[i] = r.challenges[i] + r.basic()
 	}
 	return r
 }

@@ -23,6 +23,7 @@ func (c *Config) Policy() *authz.Policy {
 	}
 	if c.APITokens != nil {
 		p.KeyHeader, p.AllowBasic = c.APITokens.Header, true
+		p.BasicProviders = []string{authz.APITokens, providers.StaticUsers}
 	}
 	if c.Resource != nil {
 		p.Documents, p.ResourceMetadata = c.metadata()
@@ -61,6 +62,9 @@ func (c *Config) metadata() (documents map[string][]byte, address string) {
 	if err != nil {
 		panic("the resource was checked: " + err.Error())
 	}
+	// Only the slash that ends the host goes; clients that put the path
+	// together themselves may leave one at its end, or not.
 	path := metadataPath + strings.TrimSuffix(u.Path, "/")
-	return map[string][]byte{path: append(text, '\n')}, u.Scheme + "://" + u.Host + path
+	text = append(text, '\n')
+	return map[string][]byte{path: text, path + "/": text}, u.Scheme + "://" + u.Host + path
 }

@@ -7,6 +7,8 @@
 //	identity_test.go    what the upstream is told, and that nobody else can say it
 //	settings_test.go    the same under each setting that changes what is told
 //	path_test.go        one meaning per path: nothing protected becomes public
+//	challenge_test.go   what a refused caller is told, parameter by parameter
+//	discovery_test.go   from the API's URL alone to a real Keycloak and back
 //	dpop_test.go        tokens bound to a key, issued by real providers: its holder alone
 //	certificate_test.go tokens bound to a certificate: who shows it, and nobody who says so
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
