@@ -82,7 +82,8 @@ func listener(v variant) string {
           stat_prefix: %[1]s
           codec_type: AUTO
           delayed_close_timeout: 0.01s%[2]s
-          upgrade_configs: [{upgrade_type: websocket}]
+          upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: CONNECT}]
+          http2_protocol_options: {allow_connect: true}
           http_protocol_options: {accept_http_10: true, allow_absolute_url: true}
           max_request_headers_kb: 256
           common_http_protocol_options: {max_headers_count: 20000}
@@ -90,7 +91,9 @@ func listener(v variant) string {
             virtual_hosts:
             - name: all
               domains: ["*"]
-              routes: [{match: {prefix: ""}, route: {cluster: upstream, timeout: 15s}}]
+              routes:
+              - {match: {connect_matcher: {}}, route: {cluster: upstream, upgrade_configs: [{upgrade_type: CONNECT}]}}
+              - {match: {prefix: ""}, route: {cluster: upstream, timeout: 15s}}
           http_filters:
           - name: envoy.filters.http.ext_authz
             typed_config:

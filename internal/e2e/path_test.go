@@ -3,12 +3,15 @@ package e2e
 import (
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/gatelodge/gatelodge/internal/realtest"
 )
 
 // targets are request targets that a proxy, a policy and an upstream have been
 // seen to read differently. /public is public, everything else is not.
-var targets = strings.Fields(`
+var targets = append(strings.Fields(`
 /admin //admin /./admin /a/../admin /public/../admin /public/..%2fadmin /public/..%2Fadmin /public/%2e%2e/admin /public/%2E%2E/admin
 /public/%252e%252e/admin /public/..;/admin /public/.;/../admin /public;/../admin /public/;/../../admin /admin;jsessionid=1 /admin/ /admin/. /ADMIN
 /%61dmin /admin%2F /admin%5C.. /\admin /public\..\admin /public/..\admin /public%5c..%5cadmin /admin%00 /public%00/../admin /admin%3F /admin%23
@@ -22,7 +25,9 @@ var targets = strings.Fields(`
 /nobody/../public /nobody/%2e%2e/public /public/../nobody /public/..%2fnobody /second/../public /ops/..;/public
 /api/v1/../../public /x/public /x?/public /x%3f/public /x;/public /x/..;/public
 /public/%2e%2e%5cadmin /public/..%5cadmin /public/~/../admin /public/%7e/ /public/+ /%70ublic /%70ublic/../admin /p%75blic/x public admin * /* /public/*
-`)
+http://api.example.test/admin http://evil.example.test/public/../admin http://api.example.test//public/../admin https://api.example.test/admin
+http:///admin http:/admin /http:/public /admin\u0000 \u002fpublic /public\u002f..\u002fadmin api.example.test:443 api.example.test
+`), "", "/admin\x00", "/public\x00/../admin", "/public\x7f/../admin", "/\xc0\xaepublic", "/public/\xc0\xae\xc0\xae/admin", "/public#/../admin", "/admin#/public")
 
 // methods are the kinds of request that each target is sent with.
 var methods = map[string]request{
@@ -34,8 +39,10 @@ var methods = map[string]request{
 	"websocket": {headers: []field{
 		{"connection", "Upgrade"}, {"upgrade", "websocket"}, {"sec-websocket-version", "13"}, {"sec-websocket-key", "MDEyMzQ1Njc4OWFiY2RlZg=="},
 	}},
-	"h2c":  {headers: []field{{"connection", "Upgrade, HTTP2-Settings"}, {"upgrade", "h2c"}, {"http2-settings", "AAMAAABkAAQAAP__"}}},
-	"gRPC": {method: "POST", headers: []field{{"content-type", "application/grpc"}, {"te", "trailers"}}, body: "\x00\x00\x00\x00\x00"},
+	// Over HTTP/1.1 it comes as a plain CONNECT.
+	"websocket by CONNECT": {method: "CONNECT", extended: "websocket", headers: []field{{"sec-websocket-version", "13"}}},
+	"h2c":                  {headers: []field{{"connection", "Upgrade, HTTP2-Settings"}, {"upgrade", "h2c"}, {"http2-settings", "AAMAAABkAAQAAP__"}}},
+	"gRPC":                 {method: "POST", headers: []field{{"content-type", "application/grpc"}, {"te", "trailers"}}, body: "\x00\x00\x00\x00\x00"},
 	"forged original path": {headers: []field{
 		{"x-envoy-original-path", "/public"},
 		{"x-original-url", "/public"},
@@ -54,12 +61,14 @@ func TestPaths(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	token := l.issuer.token("alice")
+	var cases, open, known atomic.Int64
 	for name, method := range methods {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			public, alice := 0, 0
 			everyWay(t, func(t *testing.T, p protocol, v variant) {
 				for _, target := range targets {
+					cases.Add(2)
 					q := method
 					q.target = target
 					r, seen := l.send(t, p, v, q)
@@ -76,11 +85,24 @@ func TestPaths(t *testing.T) {
 				}
 			})
 			t.Logf("reached the upstream: %d without a credential, %d with one", public, alice)
-			if name != "CONNECT" && (public == 0 || alice < 100) {
+			open.Add(int64(public))
+			known.Add(int64(alice))
+			switch {
+			case name == "CONNECT":
+				// It names no path, so that no rule can say that it is public.
+				if public+alice > 0 {
+					t.Error("a tunnel was opened")
+				}
+			case public == 0 || alice < 100:
 				t.Error("too little got through for this test to say anything")
 			}
 		})
 	}
+	t.Cleanup(func() { // once the parallel parts have ended
+		realtest.Measured(t, "%d requests (%d targets, %d methods, %d protocols, %d variants of Envoy, with and without a credential): "+
+			"%d reached the upstream without one, each of them public; %d with one",
+			cases.Load(), len(targets), len(methods), len(protocols), len(variants), open.Load(), known.Load())
+	})
 }
 
 // dots and slashes are ways to write ".." and "/" that some reader undoes.
