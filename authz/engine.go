@@ -51,6 +51,9 @@ func New(p *Policy, cache *Cache, now func() time.Time) (*Engine, error) {
 		}
 		e.rules.add(c)
 	}
+	if len(faults) == 0 {
+		e.rules.seal()
+	}
 	var err error
 	if e.fallback, err = e.compile(&Rule{}, len(p.Rules)); err != nil {
 		faults = append(faults, err)

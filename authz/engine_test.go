@@ -586,21 +586,3 @@ func TestDecideAllocatesNothing(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkDecideCached(b *testing.B) {
-	a := bookOf("a-", strings.Repeat("x", 1200))
-	for _, n := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
-			p := Policy{Providers: []NamedProvider{{Name: "a", Provider: a}}}
-			for i := range n {
-				p.Rules = append(p.Rules, Rule{Match: Match{Paths: []string{fmt.Sprintf("/team%d/rest/**", i)}}})
-			}
-			e := newEngine(b, p)
-			q := get(fmt.Sprintf("/team%d/rest/api/content", n/2), "accept: */*", "authorization: Bearer a-"+strings.Repeat("x", 1200))
-			b.ReportAllocs()
-			for b.Loop() {
-				e.Decide(b.Context(), q)
-			}
-		})
-	}
-}

@@ -7,8 +7,9 @@ import (
 )
 
 // rules finds the first rule that matches a request. Its cost grows with the
-// depth of the path and the rules that share the host and path, not with the
-// number of rules: patterns hang in one tree of path segments per host.
+// depth of the path, not with the number of rules: patterns hang in one tree of
+// path segments per host, and many rules for one path are kept by what else
+// they want (bucket.go).
 type rules struct {
 	list  []*compiledRule
 	hosts map[string]*pathNode // by exact host
@@ -41,24 +42,26 @@ func (p *directProvider) lookup(c Credential, source netip.Addr) (*Identity, err
 	return p.Lookup(c)
 }
 
-// pathNode is one segment of the patterns below it. ends and deep hold indices
-// of rules, lowest first.
+// pathNode is one segment of the patterns below it.
 type pathNode struct {
-	next map[string]*pathNode
-	star *pathNode // "*": any one segment
-	ends []int     // patterns that end here
-	deep []int     // patterns that end here with "**": here and any depth below
+	next  map[string]*pathNode
+	star  *pathNode // "*": any one segment
+	ends  bucket    // patterns that end here
+	deep  bucket    // patterns that end here with "**": here and any depth below
+	least int       // lowest index of a rule here or below
 }
+
+func newNode(first int) *pathNode { return &pathNode{least: first} }
 
 func (r *rules) add(c *compiledRule) {
 	r.list = append(r.list, c)
-	for _, root := range r.roots(c.Match.Hosts) {
+	for _, root := range r.roots(c.Match.Hosts, c.index) {
 		paths := c.Match.Paths
 		if len(paths) == 0 && c.preset != nil {
 			paths = c.preset.paths
 		}
 		if len(paths) == 0 {
-			root.deep = append(root.deep, c.index)
+			root.deep.list = append(root.deep.list, c.index)
 		}
 		for _, p := range paths {
 			root.add(p, c.index)
@@ -66,10 +69,35 @@ func (r *rules) add(c *compiledRule) {
 	}
 }
 
-func (r *rules) roots(hosts []string) (roots []*pathNode) {
+// seal ends the adding: rules are found from then on.
+func (r *rules) seal() {
+	if r.any != nil {
+		r.any.seal(r.list)
+	}
+	for _, table := range []map[string]*pathNode{r.hosts, r.tails} {
+		for _, root := range table {
+			root.seal(r.list)
+		}
+	}
+}
+
+func (n *pathNode) seal(all []*compiledRule) {
+	n.ends.seal(all)
+	n.deep.seal(all)
+	if n.star != nil {
+		n.star.seal(all)
+	}
+	for _, next := range n.next {
+		next.seal(all)
+	}
+}
+
+// roots returns the trees of hosts, in which a rule with the given index is to
+// stand: rules are added in their order.
+func (r *rules) roots(hosts []string, index int) (roots []*pathNode) {
 	if len(hosts) == 0 {
 		if r.any == nil {
-			r.any = new(pathNode)
+			r.any = newNode(index)
 		}
 		return []*pathNode{r.any}
 	}
@@ -83,7 +111,7 @@ func (r *rules) roots(hosts []string) (roots []*pathNode) {
 			*table = map[string]*pathNode{}
 		}
 		if (*table)[name] == nil {
-			(*table)[name] = new(pathNode)
+			(*table)[name] = newNode(index)
 		}
 		roots = append(roots, (*table)[name])
 	}
@@ -94,11 +122,11 @@ func (n *pathNode) add(pattern string, index int) {
 	for segment := range strings.SplitSeq(strings.TrimPrefix(pattern, "/"), "/") {
 		switch segment {
 		case "**":
-			n.deep = append(n.deep, index)
+			n.deep.list = append(n.deep.list, index)
 			return
 		case "*":
 			if n.star == nil {
-				n.star = new(pathNode)
+				n.star = newNode(index)
 			}
 			n = n.star
 		default:
@@ -106,12 +134,12 @@ func (n *pathNode) add(pattern string, index int) {
 				n.next = map[string]*pathNode{}
 			}
 			if n.next[segment] == nil {
-				n.next[segment] = new(pathNode)
+				n.next[segment] = newNode(index)
 			}
 			n = n.next[segment]
 		}
 	}
-	n.ends = append(n.ends, index)
+	n.ends.list = append(n.ends.list, index)
 }
 
 // first returns the first rule that matches q at host and path; nil: none.
@@ -152,25 +180,34 @@ type search struct {
 	unclear bool
 }
 
-// under searches the rules whose patterns go on from n with the rest of the path.
+// under searches the rules whose patterns go on from n with the rest of the
+// path. The way to the lowest rule is taken first, and none that leads to higher
+// ones than are found already: patterns that mix names and * would double the
+// ways with each segment.
 func (s *search) under(n *pathNode, rest string) {
-	s.lowest(n.deep)
+	s.in(&n.deep)
 	segment, rest, more := strings.Cut(rest, "/")
-	if next := n.next[segment]; next != nil {
-		s.step(next, rest, more)
+	first, second := n.next[segment], n.star
+	if segment == "" {
+		second = nil
 	}
-	if n.star != nil && segment != "" {
-		s.step(n.star, rest, more)
+	if first == nil || second != nil && second.least < first.least {
+		first, second = second, first
 	}
+	s.step(first, rest, more)
+	s.step(second, rest, more)
 }
 
 func (s *search) step(n *pathNode, rest string, more bool) {
+	if n == nil || n.least >= s.best {
+		return
+	}
 	if more {
 		s.under(n, rest)
 		return
 	}
-	s.lowest(n.deep)
-	s.lowest(n.ends)
+	s.in(&n.deep)
+	s.in(&n.ends)
 }
 
 func (s *search) lowest(indices []int) {

@@ -3,7 +3,7 @@ package authz
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -76,52 +76,95 @@ func TestHostPatterns(t *testing.T) {
 func TestTreeAgreesWithLinearSearch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	words := []string{"a", "b", "c", "rest", "*"}
-	pick := func(list []string) string { return list[r.IntN(len(list))] }
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	path := func(last ...string) string {
 		var b strings.Builder
 		for range 1 + r.IntN(3) {
-			b.WriteString("/" + pick(words))
+			b.WriteString("/" + pick(words...))
 		}
-		return b.String() + pick(last)
+		return b.String() + pick(last...)
 	}
 	hosts := []string{"x.example.com", "y.example.com", "*.example.com", "z.org"}
-	for range 300 {
+	networks := []string{"10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "2001:db8::/32", "0.0.0.0/0", "::/0"}
+	match := func(paths []string) Match {
+		m := Match{Paths: []string{pick(paths...)}}
+		some := func(n int) bool { return r.IntN(n) == 0 }
+		if some(2) {
+			m.Hosts = []string{pick(hosts...)}
+		}
+		if some(3) {
+			m.Methods = []string{pick("GET", "POST", "PUT"), "POST"}
+		}
+		if some(3) {
+			m.Paths = nil
+		}
+		if some(3) {
+			m.Headers = map[string][]string{pick("x-a", "x-b"): {pick("1", "2"), "3"}}
+		}
+		if some(6) {
+			m.Headers = map[string][]string{pick("x-a", "x-b"): nil, "x-c": {pick("1", "2")}}
+		}
+		if some(4) {
+			m.Context = map[string][]string{"app": {pick("1", "2", "3")}}
+		}
+		if some(4) {
+			m.Sources = []netip.Prefix{netip.MustParsePrefix(pick(networks...)), netip.MustParsePrefix(pick(networks...))}
+		}
+		return m
+	}
+	request := func(path string) Request {
+		q := get(path)
+		q.Method = pick("GET", "POST", "DELETE")
+		for _, name := range []string{"x-a", "x-b", "x-c"} {
+			if value := pick("", "1", "2", "3", "1,2", "2, 3", "1,9", "9"); value != "" {
+				q.Headers = append(q.Headers, Header{name, value})
+			}
+		}
+		q.Context = append(q.Context, Header{"app", pick("1", "2", "3", "4")})
+		q.Source = netip.MustParseAddr(pick("10.1.2.3", "10.1.2.4", "10.9.9.9", "192.0.2.1", "2001:db8::1", "::ffff:10.1.2.3"))
+		return q
+	}
+	keyed, found := 0, 0
+	for round := range 400 {
 		var p Policy
-		for range r.IntN(12) {
-			m := Match{Paths: []string{path("", "/**", "/*", "/")}}
-			if r.IntN(2) == 0 {
-				m.Hosts = []string{pick(hosts)}
-			}
+		paths := []string{path("", "/**", "/*", "/"), path("", "/**"), "/a/**", "/*/**"}
+		for range r.IntN(1 + round%120) {
 			if r.IntN(3) == 0 {
-				m.Methods = []string{"POST"}
+				paths = append(paths, path("", "/**", "/*", "/"))
 			}
-			if r.IntN(5) == 0 {
-				m.Paths = nil
-			}
-			p.Rules = append(p.Rules, Rule{Match: m})
+			p.Rules = append(p.Rules, Rule{Match: match(paths)})
 		}
 		e := newEngine(t, p)
-		for range 30 {
-			q := get(strings.ReplaceAll(path("", "/"), "*", "d"))
-			host := strings.ReplaceAll(pick(hosts), "*", "w")
-			want := -1
-			for i, rule := range p.Rules {
-				m := rule.Match
-				if (len(m.Methods) == 0 || slices.Contains(m.Methods, q.Method)) &&
-					(len(m.Hosts) == 0 || matchHost(m.Hosts[0], host)) &&
-					(len(m.Paths) == 0 || matchPath(m.Paths[0], q.Path)) {
-					want = i
+		if e.rules.any != nil && e.rules.any.deep.keys != nil {
+			keyed++
+		}
+		for range 60 {
+			q := request(strings.ReplaceAll(path("", "/"), "*", "d"))
+			host := strings.ReplaceAll(pick(hosts...), "*", "w")
+			want, wantUnclear := -1, false
+			for i, c := range e.rules.list {
+				m := c.Match
+				if len(m.Hosts) > 0 && !matchHost(m.Hosts[0], host) || len(m.Paths) > 0 && !matchPath(m.Paths[0], q.Path) {
+					continue
+				}
+				if yes, unclear := c.holds(&q); yes || unclear {
+					want, wantUnclear = i, unclear
 					break
 				}
 			}
 			got := -1
-			if c, _ := e.rules.first(&q, host, q.Path); c != nil {
+			c, unclear := e.rules.first(&q, host, q.Path)
+			if c != nil {
 				got = c.index
+				found++
 			}
-			if got != want {
-				t.Fatalf("%s%s: tree %d, linear %d\n%v", host, q.Path, got, want, fmt.Sprint(p.Rules))
+			if got != want || unclear != wantUnclear {
+				t.Fatalf("%s%s: tree %d (unclear: %t), linear %d (%t)\n%+v\n%v", host, q.Path, got, unclear, want, wantUnclear, q, fmt.Sprint(p.Rules))
 			}
 		}
+	}
+	if keyed < 50 || found < 5000 {
+		t.Errorf("only %d sets of rules were kept by keys, and %d rules found", keyed, found)
 	}
 }
 
