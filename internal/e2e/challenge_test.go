@@ -108,7 +108,11 @@ func TestMetadataDocument(t *testing.T) {
 	everyWay(t, func(t *testing.T, p protocol, v variant) {
 		const path = "/.well-known/oauth-protected-resource/rest"
 		for _, q := range []request{
-			{target: path}, {target: path + "?x=1"}, {target: path + "/"}, {method: "HEAD", target: path}, {target: path, host: "other.example.test"},
+			{target: path},
+			{target: path + "?x=1"},
+			{target: path + "/"},
+			{method: "HEAD", target: path},
+			{target: path, host: "other.example.test"},
 			{target: path, headers: []field{bearer("not a token")}},
 		} {
 			r, seen := f.send(t, p, v, q)
