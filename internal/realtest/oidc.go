@@ -22,6 +22,10 @@ type OIDCOptions struct {
 	TTL       time.Duration // life of access tokens, in whole seconds; zero: 10 minutes
 	DPoPNonce bool          // DPoP proofs need a nonce of the server
 
+	// ClientKey is the public JWK that the client rs-key signs in with; nil: there
+	// is no such client.
+	ClientKey map[string]any
+
 	// Key and Cert (PEM) make it serve https and ask for client certificates;
 	// ClientCert (PEM) is what the client svc-mtls is known by.
 	Key, Cert, ClientCert string
@@ -81,6 +85,9 @@ func OIDCProviderWith(t testing.TB, o OIDCOptions) *OIDC {
 
 func (o OIDCOptions) settings() string {
 	s := map[string]any{"dpopNonce": o.DPoPNonce, "clientCert": o.ClientCert}
+	if o.ClientKey != nil {
+		s["clientKey"] = o.ClientKey
+	}
 	if o.TTL > 0 {
 		s["ttl"] = int(o.TTL.Seconds())
 	}

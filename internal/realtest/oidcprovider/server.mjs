@@ -7,6 +7,7 @@
 //   ttl        seconds an access token lives (600)
 //   dpopNonce  true: DPoP proofs need a nonce of the server (RFC 9449 §8)
 //   tls        {key, cert}: PEM texts; serves https and asks for client certificates
+//   clientKey  public JWK: what the client rs-key signs in with
 //   clientCert PEM text: the certificate that the client svc-mtls is known by
 //
 // Clients (secret: the id with "-secret" added):
@@ -15,6 +16,8 @@
 //   svc       a service, client_secret_basic
 //   rs        introspects, is answered with signed JWTs (RFC 9701)
 //   rs-json   introspects, is answered with JSON (RFC 7662)
+//   rs-post   the same, its secret in the body
+//   rs-key    the same, by private_key_jwt (only with clientKey)
 //   svc-dpop  its tokens are bound to a DPoP key
 //   svc-mtls  its tokens are bound to its certificate (only with tls and clientCert)
 import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
@@ -72,8 +75,17 @@ function clients () {
     client('svc'),
     client('rs', { introspection_signed_response_alg: 'RS256' }),
     client('rs-json'),
+    client('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
     client('svc-dpop', { dpop_bound_access_tokens: true }),
   ]
+  if (settings.clientKey) {
+    list.push(client('rs-key', {
+      client_secret: undefined,
+      token_endpoint_auth_method: 'private_key_jwt',
+      token_endpoint_auth_signing_alg: settings.clientKey.alg,
+      jwks: { keys: [settings.clientKey] },
+    }))
+  }
   if (settings.tls && settings.clientCert) {
     const cert = new X509Certificate(settings.clientCert)
     const key = createPublicKey(settings.clientCert).export({ format: 'jwk' })
