@@ -74,6 +74,20 @@ type entry struct {
 	bytes  int64
 }
 
+// newEntry makes the entry of a proven identity. Both are one piece of memory:
+// the collector looks at every piece that is remembered, again and again.
+func newEntry(owner *NamedProvider, id *Identity) *entry {
+	proven := &struct {
+		entry
+		id Identity
+	}{entry{provider: owner}, *id}
+	proven.identity = &proven.id
+	if !id.Expires.IsZero() {
+		proven.expiry = id.Expires.Unix()
+	}
+	return &proven.entry
+}
+
 // live reports whether the entry may still be used at now.
 func (e *entry) live(now time.Time) bool {
 	return now.Before(e.until) && (e.expiry == 0 || now.Unix() < e.expiry)

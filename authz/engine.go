@@ -15,8 +15,11 @@ import (
 // and most that a caller is told to wait.
 const (
 	defaultCacheFor = time.Minute
-	defaultRetry    = 2 * time.Second
-	maxRetry        = 5 * time.Minute
+	// What keys at hand proved, nobody would be asked about again: the same
+	// token would be found good until it ends, or its key is taken back.
+	defaultOfflineFor = 5 * time.Minute
+	defaultRetry      = 2 * time.Second
+	maxRetry          = 5 * time.Minute
 )
 
 // Engine decides under one Policy. It is immutable and safe for concurrent
@@ -408,10 +411,7 @@ func (e *Engine) remember(key cacheKey, owner *NamedProvider, id Identity, err e
 	if !e.keepAttributes {
 		id.Attributes = nil
 	}
-	found := &entry{provider: owner, identity: &id}
-	if !id.Expires.IsZero() {
-		found.expiry = id.Expires.Unix()
-	}
+	found := newEntry(owner, &id)
 	if ttl := cacheFor(&id, owner, now); ttl > 0 {
 		e.cache.put(key, found, now, ttl)
 	}
@@ -425,6 +425,8 @@ func cacheFor(id *Identity, owner *NamedProvider, now time.Time) time.Duration {
 	ttl := defaultCacheFor
 	if owner.CacheFor > 0 {
 		ttl = owner.CacheFor
+	} else if _, ok := owner.Provider.(Offline); ok {
+		ttl = defaultOfflineFor
 	}
 	if id.CacheFor != 0 {
 		ttl = min(ttl, id.CacheFor)

@@ -319,6 +319,24 @@ func TestPanickingProviderIsCannotTell(t *testing.T) {
 	}
 }
 
+// How long an answer is reused where nobody says: less where it was asked for
+// than where it was computed.
+func TestDefaultCacheLife(t *testing.T) {
+	var now time.Time
+	var id Identity
+	asked, computed := &NamedProvider{Provider: bookOf("a-")}, &NamedProvider{Provider: &keyring{book: bookOf("k-")}}
+	if got := cacheFor(&id, asked, now); got != time.Minute {
+		t.Errorf("asked for: %v", got)
+	}
+	if got := cacheFor(&id, computed, now); got != 5*time.Minute {
+		t.Errorf("computed: %v", got)
+	}
+	computed.CacheFor = time.Second
+	if got := cacheFor(&id, computed, now); got != time.Second {
+		t.Errorf("computed, and set: %v", got)
+	}
+}
+
 func TestCacheLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := bookOf("a-", "alice")

@@ -7,7 +7,8 @@ import "time"
 type NamedProvider struct {
 	Name string
 	Provider
-	// CacheFor is the longest life of a cached identity; zero: a minute.
+	// CacheFor is the longest life of a cached identity; zero: a minute, or five
+	// where the provider is Offline.
 	CacheFor time.Duration
 	// Instance tells one made provider from another, whatever their names;
 	// zero: New gives it one. See NewInstance.

@@ -73,6 +73,6 @@ type Endpoints struct {
 
 // Cache bounds how long answers of this provider are reused.
 type Cache struct {
-	TTL         time.Duration `yaml:"ttl" doc:"Verified identities."`
+	TTL         time.Duration `yaml:"ttl" doc:"Verified identities; default: 1m, or 5m where signatures are checked and nobody is asked."`
 	NegativeTTL time.Duration `yaml:"negative_ttl" doc:"Refusals that the provider answered."`
 }

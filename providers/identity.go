@@ -148,14 +148,26 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 }
 
 // compact copies the texts of an identity into one piece of memory of their
-// own. They were parts of the provider's whole answer, which would stay in
-// memory for as long as the identity is remembered.
+// own, and its lists into another. They were parts of the provider's whole
+// answer, which would stay in memory for as long as the identity is remembered.
 func compact(id *authz.Identity) {
 	texts := make([]*string, 0, 32)
 	texts = append(texts, &id.User, &id.Subject, &id.Email, &id.Client, &id.TokenID, &id.Session, &id.ACR)
-	for _, list := range [][]string{id.Groups, id.Roles, id.Scopes} {
-		for i := range list {
-			texts = append(texts, &list[i])
+	lists := []*[]string{&id.Groups, &id.Roles, &id.Scopes}
+	count := 0
+	for _, list := range lists {
+		count += len(*list)
+	}
+	members := make([]string, 0, count)
+	for _, list := range lists {
+		if len(*list) == 0 {
+			continue
+		}
+		start := len(members)
+		members = append(members, *list...)
+		*list = members[start:len(members):len(members)]
+		for i := range *list {
+			texts = append(texts, &(*list)[i])
 		}
 	}
 	size := 0
