@@ -40,18 +40,6 @@ func signedLeftOut() map[string]string {
 	}
 }
 
-func TestConformanceOIDC(t *testing.T) {
-	providertest.Run(t, providertest.Harness{
-		Dir: "testdata/oidc", Signed: true, LeftOut: signedLeftOut(),
-		New: with(func(s *providertest.Server, _ string) Config {
-			return Config{
-				Type: "oidc", Issuer: "https://sso.example.com", Audiences: []string{"https://api.example.com"},
-				Accounts: map[string]string{"app-1": "robot"}, Endpoints: Endpoints{JWKS: s.URL + "/keys"},
-			}
-		}),
-	})
-}
-
 func TestConformanceKeycloak(t *testing.T) {
 	realm := Config{
 		Type: "keycloak", Issuer: "https://sso.example.com/realms/corp", Audiences: []string{"jira-api"}, Accounts: map[string]string{"Batch": "robot"},
