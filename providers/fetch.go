@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -120,7 +122,9 @@ func (c *client) get(ctx context.Context, address string, header http.Header) (*
 func checkURL(raw string, allowHTTP bool) error {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Opaque != "":
+	case strings.Contains(raw, "@") && (err != nil || u.User != nil):
+		return errors.New("has a user or a password in it; take them out")
+	case err != nil || u.Host == "" || u.Opaque != "":
 		return errors.New("is not a URL, as https://sso.example.com")
 	case u.Scheme == "https":
 		return nil
@@ -143,7 +147,11 @@ func urlFault(key, value string, allowHTTP bool) []authz.Fault {
 		return nil
 	}
 	if err := checkURL(value, allowHTTP); err != nil {
-		return []authz.Fault{{Key: key, Problem: fmt.Sprintf("%q %v", value, err)}}
+		shown := strconv.Quote(value)
+		if strings.Contains(value, "@") {
+			shown = "the URL" // there may be a password in it
+		}
+		return []authz.Fault{{Key: key, Problem: shown + " " + err.Error()}}
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func report(err error, stderr io.Writer) int {
 			return code
 		}
 	}
-	_, _ = fmt.Fprintf(stderr, "gatelodge: %v\n", err)
+	_, _ = fmt.Fprintf(stderr, "gatelodge: %s\n", withoutTokens(err.Error()))
 	return code
 }
 

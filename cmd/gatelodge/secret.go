@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,3 +91,10 @@ func isTerminal(r io.Reader) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
+
+// tokens are what API tokens and JWTs look like, and the most of one.
+var tokens = regexp.MustCompile(`gl_[0-9A-Za-z]{9,}|eyJ[0-9A-Za-z_-]{9,}(?:\.[0-9A-Za-z_-]*)*`)
+
+// withoutTokens takes tokens out of a message: many repeat an argument, and
+// somebody may have given one where it does not belong.
+func withoutTokens(message string) string { return tokens.ReplaceAllString(message, "[redacted]") }

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -34,25 +36,42 @@ func (d *decoder) secret(n *yaml.Node, key string, v reflect.Value) {
 	case "env":
 		value, ok := d.env(name)
 		if !ok || value == "" {
-			d.fault(at(n), key, "the environment variable %s is not set or is empty", name)
+			d.fault(at(n), key, "the environment variable %sis not set or is empty", variable(name))
 			return
 		}
 		text = value
 	case "file":
 		b, err := os.ReadFile(d.input(name))
 		if err != nil {
-			d.fault(at(n), key, "the secret cannot be read: %v", err)
+			var cause *os.PathError
+			if errors.As(err, &cause) {
+				err = cause.Err // without the path
+			}
+			d.fault(at(n), key, "the secret cannot be read from the file that is named here: %v", err)
 			return
 		}
 		if text = strings.TrimRight(string(b), "\r\n"); text == "" {
-			d.fault(at(n), key, "the file %s is empty", name)
+			d.fault(at(n), key, "the file that is named here is empty")
 			return
 		}
 	default:
-		d.fault(at(n.Content[0]), key, "%q is neither env nor file", source)
+		d.fault(at(n.Content[0]), key, "is neither {env: NAME} nor {file: path}")
 		return
 	}
 	v.Set(reflect.ValueOf(authz.NewSecret(text)))
+}
+
+// names are like the usual ones of environment variables, and too short for
+// secrets.
+var names = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(?:_[A-Z0-9]{1,15})*$`)
+
+// variable is the name of an environment variable as it is shown: a message
+// must not tell the secret itself, should somebody have written that instead.
+func variable(name string) string {
+	if !names.MatchString(name) {
+		return "that is named here "
+	}
+	return name + " "
 }
 
 // path makes a path of the file absolute: relative ones start from its folder.

@@ -49,6 +49,7 @@ type gatelodge struct {
 	*realtest.Process
 	config      string // path of its file
 	grpc, admin string // host:port
+	signal      string // that Stop sends; "": SIGTERM
 }
 
 // serve starts `gatelodge serve` with a configuration whose listen part is
@@ -92,7 +93,7 @@ func (g *gatelodge) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	g.Process = realtest.Start(t, realtest.Command{
-		Name: "gatelodge", Path: path, Args: []string{"serve", "--config", g.config}, Dir: filepath.Dir(g.config),
+		Name: "gatelodge", Path: path, Args: []string{"serve", "--config", g.config}, Dir: filepath.Dir(g.config), Signal: g.signal,
 	})
 	if err := g.Await(30*time.Second, func() bool { return statusOf("http://"+g.admin+"/healthz") == http.StatusOK }); err != nil {
 		t.Fatal(err)

@@ -131,7 +131,7 @@ func (s *PostgresServer) run(program string, args ...string) ([]byte, error) {
 func (s *PostgresServer) start(rmAfter string) error {
 	p, err := start(Command{
 		Name: "postgres", Path: filepath.Join(s.bin, "postgres"), Dir: s.dir, uid: s.uid,
-		signal:  "INT", // cuts the connections; TERM waits for the clients to leave
+		Signal:  "INT", // cuts the connections; TERM waits for the clients to leave
 		rmAfter: rmAfter, log: filepath.Join(s.dir, "log"),
 		Args: []string{
 			"-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",

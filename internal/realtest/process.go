@@ -49,8 +49,10 @@ type Command struct {
 	Env  []string // added to this process's own
 	Dir  string   // working folder
 
+	// Signal is the one that Stop sends; default TERM.
+	Signal string
+
 	log     string // path for its output
-	signal  string // that ends it well; default TERM
 	rmAfter string // folder removed when it has ended
 	uid     uint32 // user to run as; 0: this one
 }
@@ -81,7 +83,7 @@ func start(c Command) (*Process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "guard", cmp.Or(c.signal, "TERM"), c.rmAfter, c.Path}, c.Args...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", guard, "guard", cmp.Or(c.Signal, "TERM"), c.rmAfter, c.Path}, c.Args...)...)
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.Dir = c.Dir
 	cmd.Stdout, cmd.Stderr = log, log
@@ -104,7 +106,7 @@ func start(c Command) (*Process, error) {
 	return p, nil
 }
 
-// Stop asks the program to end (SIGTERM) and returns how it did. It may be
+// Stop asks the program to end (SIGTERM, unless its Command says otherwise) and returns how it did. It may be
 // called again.
 func (p *Process) Stop() error {
 	p.once.Do(func() { _ = p.stdin.Close() })
