@@ -135,9 +135,15 @@ func loginSettings(cmd *cobra.Command, f *loginFlags) (*login.Settings, error) {
 		s.Open = nil
 	}
 	s.Discovery, s.Issuer, s.Endpoints = signIn(p)
+	if s.ClientAuth == "" && ownWay(p) {
+		s.ClientAuth = "post"
+	}
 	if f.client != "" {
 		// The secret of the configuration is another client's.
-		s.ClientID, s.ClientSecret, s.ClientAuth = f.client, authz.Secret{}, ""
+		s.ClientID, s.ClientSecret = f.client, authz.Secret{}
+		if !ownWay(p) {
+			s.ClientAuth = ""
+		}
 	}
 	if s.ClientID == "" {
 		return nil, fmt.Errorf("provider %q has no client_id in the configuration: name a client with --client", f.provider)
@@ -156,6 +162,14 @@ func loginSettings(cmd *cobra.Command, f *loginFlags) (*login.Settings, error) {
 		s.Scopes = []string{"openid", "profile", "email"}
 	}
 	return s, nil
+}
+
+// ownWay reports whether tokens of the provider's kind are fetched at addresses
+// that no metadata tells of. Such providers (GitHub, Facebook, Slack) say in their
+// documents that id and secret go into the body.
+func ownWay(p providers.Config) bool {
+	kind, ok := providers.Find(p.Type)
+	return ok && kind.SignIn != nil && kind.SignIn(p).Token != ""
 }
 
 // signIn returns where a provider's tokens are fetched: what its kind knows,
