@@ -28,6 +28,24 @@ func (r *reply) trouble(now time.Time) error {
 	return nil
 }
 
+// document says what is wrong with the answer to a question for a public
+// document, as metadata or keys. One that is not there, or that we may not have,
+// is asked for at a wrong address.
+func (r *reply) document(what string, now time.Time) error {
+	if err := r.trouble(now); err != nil {
+		down := *unavailable(err)
+		down.Cause = fmt.Errorf("%s: %w", what, down.Cause)
+		return &down
+	}
+	switch {
+	case r.Status == http.StatusOK:
+		return nil
+	case r.Status >= 400 && r.Status != http.StatusRequestTimeout:
+		return misconfigured("%s was answered with status %d: is its address right?", what, r.Status)
+	}
+	return fmt.Errorf("%s was answered with status %d", what, r.Status)
+}
+
 // object reads the JSON object of an answer.
 func (r *reply) object() (map[string]any, error) { return read(r, parseObject) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -11,12 +12,12 @@ import (
 	"github.com/gatelodge/gatelodge/authz"
 )
 
-// discovery reads the metadata of an issuer (OpenID Connect Discovery §4) and
-// keeps it for a while.
+// discovery reads the metadata of an issuer (OpenID Connect Discovery §4, or RFC
+// 8414 §3 where there is none) and keeps it for a while.
 type discovery struct {
 	client *client
-	issuer string // that the metadata must name, byte for byte
-	url    string
+	issuer string   // that the metadata must name, byte for byte
+	places []string // where it is looked for, in order
 	now    func() time.Time
 
 	mu   sync.Mutex
@@ -27,12 +28,24 @@ type discovery struct {
 // metadataLife is how long metadata is kept.
 const metadataLife = time.Hour
 
-// newDiscovery makes a discovery at url, or at the issuer's well-known place.
-func newDiscovery(c *client, env Env, issuer, url string) *discovery {
-	if url == "" {
-		url = strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+// newDiscovery makes a discovery at place, or at the issuer's well-known place.
+func newDiscovery(c *client, env Env, issuer, place string) *discovery {
+	places := []string{place}
+	if place == "" {
+		places = wellKnown(issuer)
 	}
-	return &discovery{client: c, issuer: issuer, url: url, now: env.Now}
+	return &discovery{client: c, issuer: issuer, places: places, now: env.Now}
+}
+
+// wellKnown are the places of an issuer's metadata: OpenID Connect puts the name
+// behind the issuer's path, RFC 8414 before it.
+func wellKnown(issuer string) []string {
+	places := []string{strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"}
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return places
+	}
+	return append(places, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+strings.TrimSuffix(u.EscapedPath(), "/"))
 }
 
 // endpoint returns a URL of the metadata. Every URL is checked like one of the
@@ -73,12 +86,18 @@ func (d *discovery) metadata(ctx context.Context) (map[string]any, error) {
 }
 
 func (d *discovery) fetch(ctx context.Context) (map[string]any, error) {
-	r, err := d.client.get(ctx, d.url, http.Header{"Accept": {"application/json"}})
-	if err != nil {
-		return nil, err
+	var r *reply
+	for _, place := range d.places {
+		var err error
+		if r, err = d.client.get(ctx, place, http.Header{"Accept": {"application/json"}}); err != nil {
+			return nil, err
+		}
+		if r.Status != http.StatusNotFound {
+			break
+		}
 	}
-	if r.Status != http.StatusOK {
-		return nil, fmt.Errorf("the metadata of %s was answered with status %d", d.issuer, r.Status)
+	if err := r.document("the metadata of "+d.issuer, d.now()); err != nil {
+		return nil, err
 	}
 	m, err := parseObject(r.Body)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -130,6 +131,50 @@ func TestOIDCIntrospection(t *testing.T) {
 	}
 	if id, err := p.Verify(t.Context(), bearer("opaque")); err != nil || id.User != "alice" || id.Issuer != server.URL {
 		t.Errorf("%+v %v", id, err)
+	}
+}
+
+// TestMetadataPlaces: RFC 8414's place is looked at where OpenID's has nothing,
+// and metadata of somebody else is never taken.
+func TestMetadataPlaces(t *testing.T) {
+	for issuer, want := range map[string]string{
+		"https://sso.example.com":             "https://sso.example.com/.well-known/oauth-authorization-server",
+		"https://sso.example.com/":            "https://sso.example.com/.well-known/oauth-authorization-server",
+		"https://dev.okta.com/oauth2/default": "https://dev.okta.com/.well-known/oauth-authorization-server/oauth2/default",
+	} {
+		places := wellKnown(issuer)
+		if places[0] != strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration" || places[1] != want {
+			t.Errorf("%s: %v", issuer, places)
+		}
+	}
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server/a", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"issuer":"` + server.URL + `/a","introspection_endpoint":"` + server.URL + `/ask","jwks_uri":"http://keys.example.com/"}`))
+	})
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server/b", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"issuer":"` + server.URL + `/a","introspection_endpoint":"` + server.URL + `/ask"}`))
+	})
+	made, err := newClient(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(issuer string) *discovery { return newDiscovery(made, testEnv(), server.URL+issuer, "") }
+	if got, err := at("/a").endpoint(t.Context(), "introspection_endpoint"); err != nil || got != server.URL+"/ask" {
+		t.Errorf("%s %v", got, err)
+	}
+	for name, ask := range map[string]func() (string, error){
+		"of another issuer":   func() (string, error) { return at("/b").endpoint(t.Context(), "introspection_endpoint") },
+		"nowhere":             func() (string, error) { return at("/c").endpoint(t.Context(), "introspection_endpoint") },
+		"not there":           func() (string, error) { return at("/a").endpoint(t.Context(), "userinfo_endpoint") },
+		"leads to plain http": func() (string, error) { return at("/a").endpoint(t.Context(), "jwks_uri") },
+	} {
+		got, err := ask()
+		var down *authz.Unavailable
+		if !errors.As(err, &down) || !down.Misconfigured || got != "" {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
 	}
 }
 

@@ -2,8 +2,16 @@ package providers
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +170,80 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
+// TestBadSetReplacesNoGoodOne: a token that names an unknown key has the set
+// fetched again. What cannot be read then says nothing about it, and leaves the
+// known keys as they are.
+func TestBadSetReplacesNoGoodOne(t *testing.T) {
+	for _, f := range []providertest.Fault{
+		providertest.Down, providertest.Broken, providertest.Garbage, providertest.Page, providertest.Empty, providertest.Oversize, providertest.Bomb,
+		providertest.Redirect, providertest.List, providertest.Nothing, providertest.Cut, providertest.Twice, providertest.Throttled,
+	} {
+		t.Run(f.String(), func(t *testing.T) {
+			i := providertest.NewIssuer(t)
+			p := newOIDC(t, i, nil)
+			if _, err := p.Verify(t.Context(), bearer(i.Token("alice", nil))); err != nil {
+				t.Fatal(err)
+			}
+			before := i.Fetches()
+			i.Fail(f)
+			unknown := providertest.NewKey(t, "ec-9", "ES256").Sign(map[string]any{"alg": "ES256", "kid": "ec-9"}, i.Claims("alice", nil))
+			if _, err := p.Verify(t.Context(), bearer(unknown)); err == nil || errors.Is(err, authz.ErrRejected) {
+				t.Errorf("a token of an unknown key: %v, want: cannot tell", err)
+			}
+			if i.Fetches() == before {
+				t.Error("the keys were not fetched")
+			}
+			if id, err := p.Verify(t.Context(), bearer(i.Token("alice", nil))); err != nil || id.User != "alice" {
+				t.Errorf("a token of a known key: %v", err)
+			}
+		})
+	}
+}
+
+// TestWrongAddress: keys or metadata that are not where the settings say are a
+// fault of ours; a provider that is down is none.
+func TestWrongAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		metadata, keys int // status
+		wrong          bool
+	}{
+		"no metadata": {404, 200, true}, "metadata forbidden": {403, 200, true}, "metadata elsewhere": {302, 200, true}, "metadata down": {503, 200, false},
+		"metadata throttled": {429, 200, false}, "no keys": {200, 404, true}, "keys elsewhere": {200, 301, true}, "keys gone": {200, 410, true},
+		"keys down": {200, 500, false}, "keys throttled": {200, 429, false}, "keys too late": {200, 408, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			mux := http.NewServeMux()
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.metadata)
+				_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, server.URL, server.URL+"/keys")
+			})
+			mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.keys) })
+			p, err := New(Config{Name: "sso", Type: "oidc", Issuer: server.URL, Audiences: []string{"api"}}, Env{Now: time.Now, Log: slog.New(slog.NewTextHandler(&out, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token := providertest.NewKey(t, "k", "ES256").Sign(map[string]any{"alg": "ES256", "kid": "k"}, map[string]any{
+				"iss": server.URL, "aud": "api", "sub": "x", "exp": time.Now().Add(time.Minute).Unix(),
+			})
+			_, err = p.Verify(t.Context(), bearer(token))
+			var down *authz.Unavailable
+			if !errors.As(err, &down) || down.Misconfigured != c.wrong {
+				t.Errorf("%v", err)
+			}
+			if st := p.Status(); st.Ready || st.Misconfigured != c.wrong || st.Detail == "" {
+				t.Errorf("%+v", st)
+			}
+			p.Close() // ends the log
+			if strings.Contains(out.String(), "level=ERROR") != c.wrong || !strings.Contains(out.String(), "level=") {
+				t.Errorf("the log:\n%s", &out)
+			}
+		})
+	}
+}
+
 func TestRotation(t *testing.T) {
 	i := providertest.NewIssuer(t)
 	p := newOIDC(t, i, nil)
@@ -242,10 +324,24 @@ func BenchmarkVerifyRS256(b *testing.B) {
 	}
 }
 
+// certificateOf makes a self-signed certificate of a key, as x5c has it.
+func certificateOf(t *testing.T, k providertest.Key) string {
+	t.Helper()
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, k.Private.Public(), k.Private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(der)
+}
+
 func TestKeysThatMustNotVerify(t *testing.T) {
 	good := providertest.NewKey(t, "good", "RS256")
 	ec := providertest.NewKey(t, "ec", "ES256")
 	jwk := func(k providertest.Key, extra map[string]any) map[string]any { return k.JWK(extra) }
+	even := good.Private.Public().(*rsa.PublicKey).N.Bytes()
+	even[len(even)-1] &^= 1
+	rogue := certificateOf(t, providertest.NewKey(t, "rogue", "RS256"))
 	for name, k := range map[string]map[string]any{
 		"secret":        {"kty": "oct", "k": "AAAA", "kid": "x"},
 		"for encrypt":   jwk(good, map[string]any{"kid": "x", "use": "enc"}),
@@ -259,11 +355,45 @@ func TestKeysThatMustNotVerify(t *testing.T) {
 		"alg of EC":     jwk(good, map[string]any{"kid": "x", "alg": "ES256"}),
 		"unknown kty":   {"kty": "AKP", "kid": "x"},
 		"same kid":      jwk(ec, map[string]any{"kid": "good"}),
+		"1024 bits":     jwk(good, map[string]any{"kid": "x", "n": base64.RawURLEncoding.EncodeToString(even[:128])}),
+		"even modulus":  jwk(good, map[string]any{"kid": "x", "n": base64.RawURLEncoding.EncodeToString(even)}),
+		"exponent 2":    jwk(good, map[string]any{"kid": "x", "e": "Ag"}),
+		"no modulus":    {"kty": "RSA", "kid": "x", "e": "AQAB"},
+		"no kty":        {"kid": "x"},
+		"other x5c":     jwk(good, map[string]any{"kid": "x", "x5c": []string{rogue}}),
+		"x5c of EC":     jwk(ec, map[string]any{"kid": "x", "x5c": []string{rogue}}),
+		"kid a number":  jwk(good, map[string]any{"kid": 7}),
 	} {
+
 		list, dropped, err := parseKeys(mustJSON(map[string]any{"keys": []any{jwk(good, nil), k}}))
 		if err != nil || len(list) != 1 || len(dropped) != 1 || list[0].id != "good" {
 			t.Errorf("%s: %d keys, dropped %v, %v", name, len(list), dropped, err)
 		}
+	}
+	// What else a key is published with is its own affair.
+	own := certificateOf(t, good)
+	for name, k := range map[string]map[string]any{
+		"no kid": jwk(good, map[string]any{"kid": nil}), "x5c": jwk(good, map[string]any{"x5c": []string{own}}),
+		"x5c that cannot be read": jwk(good, map[string]any{"x5c": []string{"AAAA"}}), "verify": jwk(good, map[string]any{"key_ops": []string{"verify"}}),
+		"x5t, x5u": jwk(good, map[string]any{"x5t": "AAAA", "x5u": "https://keys.example.com/x"}),
+	} {
+		if k["kid"] == nil {
+			delete(k, "kid")
+		}
+		if list, dropped, err := parseKeys(mustJSON(map[string]any{"keys": []any{k}})); err != nil || len(list) != 1 {
+			t.Errorf("%s: %v %v", name, dropped, err)
+		}
+	}
+	many := make([]any, 10_000)
+	for n := range many {
+		many[n] = jwk(ec, map[string]any{"kid": fmt.Sprint(n)})
+	}
+	if _, _, err := parseKeys(mustJSON(map[string]any{"keys": many})); err == nil {
+		t.Error("10,000 keys are a key set")
+	}
+	twice := strings.Replace(string(mustJSON(map[string]any{"keys": []any{jwk(good, nil)}})), `"kid":"good"`, `"kid":"x","kid":"good"`, 1)
+	if _, _, err := parseKeys([]byte(twice)); err == nil || !strings.Contains(twice, `"x"`) {
+		t.Error("a key that has two names is taken")
 	}
 	for _, text := range []string{`{"keys":[]}`, `{}`, `[]`, `<html>`, `{"keys":{}}`, `{"keys":[1]}`, `{"keys":[],"keys":[]}`} {
 		if _, _, err := parseKeys([]byte(text)); err == nil {

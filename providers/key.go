@@ -1,9 +1,12 @@
 package providers
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,7 +93,33 @@ func parseKey(raw []byte) (*publicKey, error) {
 	if err := parsed.Raw(&k.key); err != nil {
 		return nil, errors.New("not a public key")
 	}
+	if err := k.checkCertificate(members); err != nil {
+		return nil, err
+	}
 	return k, k.checkStrength()
+}
+
+// checkCertificate refuses a key that is published with the certificate of
+// another (RFC 7517 §4.7): one of the two is not what its owner meant. Nothing is
+// trusted for a certificate's sake, so one that cannot be read says nothing.
+func (k *publicKey) checkCertificate(members map[string]any) error {
+	chain, _ := members["x5c"].([]any)
+	if len(chain) == 0 {
+		return nil
+	}
+	text, _ := chain[0].(string)
+	der, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil
+	}
+	if own, ok := k.key.(interface{ Equal(crypto.PublicKey) bool }); ok && !own.Equal(certificate.PublicKey) {
+		return errors.New("its certificate (x5c) is of another key")
+	}
+	return nil
 }
 
 // checkPurpose refuses keys that are secret, or are for something else.

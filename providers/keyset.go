@@ -3,7 +3,6 @@ package providers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -45,7 +44,7 @@ type keySet struct {
 	log    *slog.Logger
 
 	current atomic.Pointer[keys]
-	lastErr atomic.Pointer[string]
+	lastErr atomic.Pointer[authz.Unavailable]
 	etag    string // of the set in current; the loop's own
 	end     context.CancelFunc
 	ended   chan struct{}
@@ -87,10 +86,7 @@ func (s *keySet) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			text := err.Error()
-			if old := s.lastErr.Swap(&text); old == nil || *old != text {
-				s.log.Warn("keys cannot be fetched; the last good ones go on", "error", text, "have_keys", s.current.Load() != nil)
-			}
+			s.tell(unavailable(err))
 			wait, retry = retry, min(2*retry, maxRetry)
 		} else {
 			if s.lastErr.Swap(nil) != nil {
@@ -109,6 +105,20 @@ func (s *keySet) run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
+}
+
+// tell notes and logs what is wrong, once for each new thing. A fault of ours is
+// louder: it does not go away by itself.
+func (s *keySet) tell(down *authz.Unavailable) {
+	if old := s.lastErr.Swap(down); old != nil && old.Cause.Error() == down.Cause.Error() {
+		return
+	}
+	level := slog.LevelWarn
+	if down.Misconfigured {
+		level = slog.LevelError
+	}
+	s.log.Log(context.Background(), level, "keys cannot be fetched; the last good ones go on", "error", down.Cause.Error(),
+		"misconfigured", down.Misconfigured, "have_keys", s.current.Load() != nil)
 }
 
 func (s *keySet) announce() {
@@ -139,8 +149,8 @@ func (s *keySet) fetch(ctx context.Context) (time.Duration, error) {
 		s.current.Store(&keys{old.byID, old.all, now})
 		return refreshAfter(r.Header), nil
 	}
-	if r.Status != http.StatusOK {
-		return 0, fmt.Errorf("the key set was answered with status %d", r.Status)
+	if err := r.document("the key set", now); err != nil {
+		return 0, err
 	}
 	list, dropped, err := parseKeys(r.Body)
 	if err != nil {
@@ -237,10 +247,14 @@ func (s *keySet) findNow(_ context.Context, t *signedToken) ([]*publicKey, error
 
 func (s *keySet) usable() (*keys, error) {
 	k := s.current.Load()
-	if k == nil || s.now().Sub(k.at) > maxStale {
-		return nil, &authz.Unavailable{Cause: errNoKeys, RetryAfter: 2 * time.Second}
+	if k != nil && s.now().Sub(k.at) <= maxStale {
+		return k, nil
 	}
-	return k, nil
+	down := &authz.Unavailable{Cause: errNoKeys, RetryAfter: 2 * time.Second}
+	if last := s.lastErr.Load(); last != nil && last.Misconfigured {
+		down.Misconfigured, down.Cause = true, last.Cause
+	}
+	return nil, down
 }
 
 // maxTried bounds how many keys a token without kid is tried with.
@@ -300,8 +314,8 @@ func (s *keySet) await(ctx context.Context, next chan struct{}) {
 func (s *keySet) status() Status {
 	_, err := s.usable()
 	st := Status{Ready: err == nil}
-	if text := s.lastErr.Load(); text != nil {
-		st.Detail = *text
+	if last := s.lastErr.Load(); last != nil {
+		st.Detail, st.Misconfigured = last.Cause.Error(), last.Misconfigured
 	} else if err != nil {
 		st.Detail = errNoKeys.Error()
 	}

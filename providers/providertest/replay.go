@@ -89,13 +89,13 @@ func (s *Server) Play(c *Case) {
 }
 
 // Answer makes the server answer a request, as "GET /path", with a JSON text.
-func (s *Server) Answer(request, text string) {
+func (s *Server) Answer(request string, status int, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.plays == nil {
 		s.plays = map[string]*exchange{}
 	}
-	s.plays[request] = &exchange{status: http.StatusOK, replied: http.Header{"Content-Type": {"application/json"}}, answers: []byte(text)}
+	s.plays[request] = &exchange{status: status, replied: http.Header{"Content-Type": {"application/json"}}, answers: []byte(text)}
 }
 
 // ServeKeys makes the server show its keys at paths.
