@@ -66,7 +66,7 @@ type cacheKey [16]byte
 // An entry is what is remembered of one credential: an identity, or a refusal.
 type entry struct {
 	identity *Identity
-	provider *NamedProvider
+	provider string // its name: the provider itself would live on with what it has proven
 	refusal  *Rejection
 
 	until  time.Time // monotonic: setting the clock back revives nothing
@@ -80,7 +80,7 @@ func newEntry(owner *NamedProvider, id *Identity) *entry {
 	proven := &struct {
 		entry
 		id Identity
-	}{entry{provider: owner}, *id}
+	}{entry{provider: owner.Name}, *id}
 	proven.identity = &proven.id
 	if !id.Expires.IsZero() {
 		proven.expiry = id.Expires.Unix()
@@ -229,7 +229,7 @@ func (c *Cache) Forget(match func(provider string, id *Identity) bool) (dropped 
 		s := &c.good[i]
 		s.mu.Lock()
 		for _, k := range s.lru.Keys() {
-			if e, ok := s.lru.Peek(k); ok && match(e.provider.Name, e.identity) {
+			if e, ok := s.lru.Peek(k); ok && match(e.provider, e.identity) {
 				s.lru.Remove(k)
 				dropped++
 			}

@@ -357,10 +357,10 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 		}
 	}
 	if found.refusal != nil {
-		refuse(d, found.provider.Name, found.refusal)
+		refuse(d, found.provider, found.refusal)
 		return false
 	}
-	d.Provider, d.Identity = found.provider.Name, found.identity
+	d.Provider, d.Identity = found.provider, found.identity
 	return true
 }
 
@@ -402,7 +402,7 @@ func (e *Engine) remember(key cacheKey, owner *NamedProvider, id Identity, err e
 		if !errors.As(err, &refusal) || refusal.CacheFor <= 0 {
 			return nil, err
 		}
-		found := &entry{provider: owner, refusal: refusal}
+		found := &entry{provider: owner.Name, refusal: refusal}
 		e.cache.put(key, found, now, refusal.CacheFor)
 		return found, nil
 	case id.User == "":

@@ -567,11 +567,10 @@ func TestCacheIsBounded(t *testing.T) {
 	c, _ := NewCache(CacheLimits{Entries: 640, Bytes: 1 << 20, NegativeEntries: 64})
 	now := time.Now()
 	good := c.key(1, &Credential{Kind: Bearer, Secret: NewSecret("good")})
-	p := &NamedProvider{Name: "p"}
-	c.put(good, &entry{provider: p, identity: &Identity{User: "good"}}, now, time.Hour)
+	c.put(good, &entry{provider: "p", identity: &Identity{User: "good"}}, now, time.Hour)
 	for i := range 100_000 {
 		k := c.key(1, &Credential{Kind: Bearer, Secret: NewSecret(fmt.Sprint("bad", i))})
-		c.put(k, &entry{provider: p, refusal: &Rejection{Reason: ReasonInactive}}, now, time.Hour)
+		c.put(k, &entry{provider: "p", refusal: &Rejection{Reason: ReasonInactive}}, now, time.Hour)
 	}
 	if c.get(good, now) == nil {
 		t.Error("bad credentials pushed a good one out")
@@ -579,7 +578,7 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 100_000 {
 		k := c.key(1, &Credential{Kind: Bearer, Secret: NewSecret(fmt.Sprint("good", i))})
 		big := Identity{User: "u", Attributes: map[string]any{"blob": strings.Repeat("x", i%4000)}}
-		c.put(k, &entry{provider: p, identity: &big}, now, time.Hour)
+		c.put(k, &entry{provider: "p", identity: &big}, now, time.Hour)
 	}
 	st := c.Stats()
 	if st.Entries > 640 || st.NegativeEntries > 64 || st.Bytes > 2<<20 || st.Bytes <= 0 {

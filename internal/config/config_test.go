@@ -150,6 +150,33 @@ func TestOneFaultHidesNoOther(t *testing.T) {
 	}
 }
 
+// A file that is there and holds nothing of use is found before the start, as
+// one that is not there: with nobody to trust, nothing could be told apart.
+func TestFilesThatHoldNothing(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, []byte("nothing of use\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"listen: {tls: {cert_file: empty, key_file: empty}}":                                                             "listen.tls.cert_file: does not go with key_file",
+		"listen: {tls: {cert_file: empty, key_file: /none, client_ca_file: empty}}":                                      "listen.tls.client_ca_file: holds no PEM certificate",
+		"providers: [{name: a, type: oidc, issuer: 'https://a.example.com', audiences: x, ca_file: empty}]":              "providers[0].ca_file: holds no PEM certificate",
+		"providers: [{name: a, type: oidc, issuer: 'https://a.example.com', audiences: x, ca_file: .}]":                  "providers[0].ca_file: cannot be read",
+		"providers: [{name: a, type: oidc, issuer: 'https://a.example.com', audiences: x, client_secret: {file: gone}}]": "providers[0].client_secret: the secret cannot be read",
+		"log: {audit: {file: /none/audit.log}}":                                                                          "log.audit.file: its folder is not there",
+		"api_tokens: {store: 'sqlite:t.db', htpasswd_file: empty}":                                                       `api_tokens.htpasswd_file: line 1: `,
+	} {
+		if !strings.HasPrefix(text, "api_tokens") {
+			text = minimal + text
+		}
+		_, _, err := Parse(filepath.Join(dir, "g.yaml"), []byte(text), noEnv)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // A value in the wrong place may be a secret: it is not to be repeated.
 func TestFaultsDoNotShowSecrets(t *testing.T) {
 	for _, text := range []string{

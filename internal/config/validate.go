@@ -1,11 +1,14 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +65,7 @@ func validateListen(c *Config, d *decoder) {
 	if t == nil {
 		return
 	}
+	text := map[string][]byte{} // of the files that can be read
 	for _, f := range []struct {
 		key      string
 		path     *string
@@ -77,17 +81,33 @@ func validateListen(c *Config, d *decoder) {
 			continue
 		}
 		*f.path = d.input(*f.path)
-		d.readable(key, *f.path)
+		text[f.key], _ = d.content(key, *f.path)
+	}
+	if text["cert_file"] != nil && text["key_file"] != nil {
+		if _, err := tls.X509KeyPair(text["cert_file"], text["key_file"]); err != nil {
+			d.faultAt("listen.tls.cert_file", "does not go with key_file: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		}
+	}
+	if pem := text["client_ca_file"]; pem != nil {
+		d.certificates("listen.tls.client_ca_file", pem)
 	}
 }
 
-func (d *decoder) readable(key, path string) {
-	f, err := os.Open(path)
+// content returns what a file holds; false: it cannot be read, which is a fault.
+func (d *decoder) content(key, path string) ([]byte, bool) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		d.faultAt(key, "cannot be read: %v", err)
-		return
+		return nil, false
 	}
-	_ = f.Close()
+	return text, true
+}
+
+// certificates makes sure that a bundle to be trusted holds any.
+func (d *decoder) certificates(key string, pem []byte) {
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		d.faultAt(key, "holds no PEM certificate")
+	}
 }
 
 func addressFault(address string) string {
@@ -180,7 +200,9 @@ func validateProviders(c *Config, d *decoder) {
 		seen[p.Name] = true
 		if p.CAFile != "" {
 			p.CAFile = d.input(p.CAFile)
-			d.readable(key+".ca_file", p.CAFile)
+			if pem, ok := d.content(key+".ca_file", p.CAFile); ok {
+				d.certificates(key+".ca_file", pem)
+			}
 		}
 		if p.Leeway > time.Minute {
 			d.faultAt(key+".leeway", "is %s; 60s are the most", p.Leeway)
@@ -217,7 +239,11 @@ func validateTokens(c *Config, d *decoder) {
 	}
 	if t.Htpasswd != "" {
 		t.Htpasswd = d.input(t.Htpasswd)
-		d.readable("api_tokens.htpasswd_file", t.Htpasswd)
+		if text, ok := d.content("api_tokens.htpasswd_file", t.Htpasswd); ok {
+			if _, err := providers.ReadHtpasswd(text); err != nil {
+				d.faultAt("api_tokens.htpasswd_file", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			}
+		}
 	}
 	if t.PerUser < 0 {
 		d.faultAt("api_tokens.per_user", "is negative; 0 means any number")
@@ -356,5 +382,8 @@ func validateLog(c *Config, d *decoder) {
 	}
 	if f := c.Log.Audit.File; f != "" && f != "none" {
 		c.Log.Audit.File = d.path(f)
+		if _, err := os.Stat(filepath.Dir(c.Log.Audit.File)); err != nil {
+			d.faultAt("log.audit.file", "its folder is not there: %v", err)
+		}
 	}
 }
