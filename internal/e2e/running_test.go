@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatelodge/gatelodge/internal/realtest"
 )
 
 // runningConfig trusts one issuer; what follows are rules.
@@ -32,7 +34,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	f := newFront(t, servers[0].grpc, servers[1].grpc)
 	all := startTraffic(t, f, issues(i.token("alice"), "alice"), intruder(request{target: "/issues"}))
-	for round := range 8 {
+	for round := range realtest.Scale(8, 100) {
 		g := servers[round%2]
 		if err := g.Stop(); err != nil {
 			t.Errorf("SIGTERM: the server ended with %v, want exit status 0", err)

@@ -1,0 +1,288 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/gatelodge/gatelodge/internal/realtest"
+)
+
+// TestOverload sends three times what may be under way at once, while the
+// provider answers nobody: what is too much is told to come back, at once and
+// by a decision, and nothing passes that was not proven.
+func TestOverload(t *testing.T) {
+	t.Parallel()
+	const places = 8
+	asked, hold := make(chan struct{}, 10*places), make(chan struct{})
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-hold
+		answer(w, claims{"active": true, "username": "user-of-" + r.PostFormValue("token"), "client_id": "svc", "aud": audience, "exp": time.Now().Unix() + 600})
+	}))
+	t.Cleanup(idp.Close)
+	release := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
+	g := serve(t, fmt.Sprintf("limits: {max_in_flight: %d}\n"+`
+providers:
+  - {name: slow, type: oauth2, client_id: svc, client_secret: secret, audiences: [%q], timeout: 10s, endpoints: {introspection: %q}}
+rules:
+`, places, audience, idp.URL)+publicRule)
+	f := newFront(t, g.grpc)
+	ask := func(n int) error {
+		token := fmt.Sprintf("opaque-%d", n)
+		r, seen := f.send(t, protocols[n%2], variants[n%4], request{target: "/issues", headers: []field{bearer(token)}})
+		switch {
+		case r.status == 200 && seen != nil && strings.Join(seen.values("x-forwarded-user"), ",") == "user-of-"+token:
+			return nil
+		case r.status == 503 && seen == nil && r.header.Get("Retry-After") != "" && r.header.Get("X-Gatelodge-Decision") != "":
+			return errTooMuch
+		}
+		return fmt.Errorf("status %d %s, reached the upstream: %t", r.status, r.body, seen != nil)
+	}
+	var first sync.WaitGroup
+	for n := range places {
+		first.Go(func() {
+			if err := ask(n); err != nil {
+				t.Errorf("one of the first: %v", err)
+			}
+		})
+	}
+	for range places {
+		<-asked
+	}
+	for n := range 2 * places {
+		began := time.Now()
+		if err := ask(100 + n); !errors.Is(err, errTooMuch) {
+			t.Errorf("one too many: %v", err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("told only after %v", took)
+		}
+	}
+	if r, seen := f.send(t, protocols[0], variants[0], request{target: "/public/page"}); r.status != 503 || seen != nil {
+		t.Errorf("a public page, without a place for it: status %d", r.status)
+	}
+	if s := statusOf("http://" + g.admin + "/healthz"); s != http.StatusOK {
+		t.Errorf("/healthz answers %d", s)
+	}
+	if n := g.metric(t, `gatelodge_decisions_total{outcome="unavailable",provider="",reason="overload"}`); n != 2*places+1 {
+		t.Errorf("%v checks are counted as shed, want %d", n, 2*places+1)
+	}
+	release()
+	first.Wait()
+	for n := range 2 * places {
+		if err := ask(200 + n); err != nil {
+			t.Errorf("once there is room again: %v", err)
+		}
+	}
+}
+
+var errTooMuch = errors.New("told to come back")
+
+// TestHostilePeers lets connections come to the gRPC listener that Envoy would
+// never make. Whatever they do, Envoy's checks go on, and what they took is
+// given back.
+func TestHostilePeers(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	g := serve(t, fmt.Sprintf(runningConfig, i.url, audience)+publicRule)
+	g.awaitReady(t)
+	f := newFront(t, g.grpc)
+	files := g.metric(t, "process_open_fds")
+	many := realtest.Scale(100, 5000)
+	all := startTraffic(t, f, issues(i.token("alice"), "alice"), intruder(request{target: "/issues"}))
+	says := func(text string) func(*testing.T, net.Conn) {
+		return func(_ *testing.T, c net.Conn) { _, _ = io.WriteString(c, text) }
+	}
+	floods := func(make func() func(*http2.Framer, int) error) func(*testing.T, net.Conn) {
+		return func(t *testing.T, c net.Conn) { h2Flood(t, c, make()) }
+	}
+	const some = 4 // of the connections, where one alone keeps a processor busy
+	for name, attack := range map[string]struct {
+		by int // how many of the connections do it; the others are only there
+		do func(*testing.T, net.Conn)
+	}{
+		"says nothing":     {0, nil},
+		"slow preface":     {many, says(http2.ClientPreface[:10])},
+		"not HTTP/2":       {many, says("GET / HTTP/1.1\r\nhost: x\r\n\r\n")},
+		"preface alone":    {many, says(http2.ClientPreface)},
+		"half a frame":     {many, says(http2.ClientPreface + "\x00\x40\x00\x00\x00\x00\x00\x00\x01x")},
+		"garbage":          {many, says(http2.ClientPreface + strings.Repeat("\xff", 9000))},
+		"pings":            {some, floods(pings)},
+		"settings":         {some, floods(settingsAgain)},
+		"rapid reset":      {some, floods(rapidReset)},
+		"never reads":      {some, floods(checkAgain)},
+		"endless headers":  {some, floods(endlessHeaders)},
+		"window of a byte": {some, floods(windows)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var open []net.Conn
+			for n := range many {
+				c, err := net.DialTimeout("tcp", g.grpc, 10*time.Second)
+				if err != nil {
+					t.Fatalf("connection %d: %v", n, err)
+				}
+				open = append(open, c)
+				if n < attack.by {
+					_ = c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+					attack.do(t, c)
+				}
+			}
+			began := time.Now()
+			q := request{target: "/issues", headers: []field{bearer(i.token("alice"))}}
+			r, seen := f.send(t, protocols[0], variants[0], q)
+			passes(t, q, r, seen, "alice")
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("a good request meanwhile took %v", took)
+			}
+			for _, c := range open {
+				_ = c.Close()
+			}
+		})
+	}
+	all.finish(t)
+	eventually(t, 20*time.Second, "the connections are given back", func() bool { return g.metric(t, "process_open_fds") <= files+20 })
+}
+
+// h2Flood opens HTTP/2 and writes as fast as the peer takes it, for a moment,
+// reading nothing. A peer that hangs up has defended itself.
+func h2Flood(t *testing.T, c net.Conn, write func(*http2.Framer, int) error) {
+	t.Helper()
+	f := http2.NewFramer(c, c)
+	f.AllowIllegalWrites = true
+	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
+		return
+	}
+	if err := f.WriteSettings(); err != nil {
+		return
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	for n := range 20_000 {
+		if err := write(f, n); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) && !isReset(err) && !strings.Contains(err.Error(), "broken pipe") {
+				t.Logf("hung up: %v", err)
+			}
+			return
+		}
+	}
+}
+
+func pings() func(*http2.Framer, int) error {
+	return func(f *http2.Framer, n int) error { return f.WritePing(false, [8]byte{byte(n)}) }
+}
+
+func settingsAgain() func(*http2.Framer, int) error {
+	return func(f *http2.Framer, _ int) error { return f.WriteSettings() }
+}
+
+func windows() func(*http2.Framer, int) error {
+	return func(f *http2.Framer, _ int) error { return f.WriteWindowUpdate(0, 1) }
+}
+
+func checkHeaders() []byte {
+	var b bytes.Buffer
+	e := hpack.NewEncoder(&b)
+	for _, h := range []hpack.HeaderField{
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "x"},
+		{Name: ":path", Value: authv3.Authorization_Check_FullMethodName},
+		{Name: "content-type", Value: "application/grpc"},
+		{Name: "te", Value: "trailers"},
+	} {
+		h.Sensitive = true // nothing goes into the table, so that the block can be sent again
+		_ = e.WriteField(h)
+	}
+	return b.Bytes()
+}
+
+// rapidReset opens a stream and resets it at once, again and again (CVE-2023-44487).
+func rapidReset() func(*http2.Framer, int) error {
+	block := checkHeaders()
+	return func(f *http2.Framer, n int) error {
+		id := uint32(2*n + 1)
+		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true}); err != nil {
+			return err
+		}
+		return f.WriteRSTStream(id, http2.ErrCodeCancel)
+	}
+}
+
+// checkAgain makes checks and takes no answer.
+func checkAgain() func(*http2.Framer, int) error {
+	block := checkHeaders()
+	return func(f *http2.Framer, n int) error {
+		id := uint32(2*n + 1)
+		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true}); err != nil {
+			return err
+		}
+		return f.WriteData(id, true, make([]byte, 5)) // an empty message
+	}
+}
+
+// endlessHeaders never ends the headers of its stream.
+func endlessHeaders() func(*http2.Framer, int) error {
+	filler := bytes.Repeat([]byte{0x40, 1, 'a', 1, 'b'}, 2000)
+	return func(f *http2.Framer, n int) error {
+		if n == 0 {
+			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: checkHeaders()})
+		}
+		return f.WriteContinuation(1, false, filler)
+	}
+}
+
+// TestCallsThatAreNoCheck makes calls that Envoy does not make: each is an
+// error or a denial, and never a yes.
+func TestCallsThatAreNoCheck(t *testing.T) {
+	t.Parallel()
+	g := serve(t, fmt.Sprintf(runningConfig, newIssuer(t).url, audience)+publicRule)
+	conn, err := grpc.NewClient(g.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	large := &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+		Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Path: "/public/x", Headers: map[string]string{"x": strings.Repeat("a", 5<<20)}},
+	}}}
+	for name, c := range map[string]struct {
+		method string
+		m      *authv3.CheckRequest
+		want   codes.Code
+	}{
+		"no leading slash": {strings.TrimPrefix(authv3.Authorization_Check_FullMethodName, "/"), &authv3.CheckRequest{}, codes.Unimplemented},
+		"other service":    {"/envoy.service.auth.v2.Authorization/Check", &authv3.CheckRequest{}, codes.Unimplemented},
+		"other method":     {"/envoy.service.auth.v3.Authorization/check", &authv3.CheckRequest{}, codes.Unimplemented},
+		"5 MiB":            {authv3.Authorization_Check_FullMethodName, large, codes.ResourceExhausted},
+		"nothing in it":    {authv3.Authorization_Check_FullMethodName, &authv3.CheckRequest{}, codes.OK},
+		"no HTTP in it":    {authv3.Authorization_Check_FullMethodName, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{}}, codes.OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m authv3.CheckResponse
+			err := conn.Invoke(t.Context(), c.method, c.m, &m)
+			if status.Code(err) != c.want {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if err == nil && (m.GetStatus().GetCode() == int32(codes.OK) || m.GetDeniedResponse().GetStatus().GetCode() != 400) {
+				t.Errorf("answered %v", &m)
+			}
+		})
+	}
+}
