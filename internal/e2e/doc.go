@@ -11,6 +11,9 @@
 //	discovery_test.go   from the API's URL alone to a real Keycloak and back
 //	dpop_test.go        tokens bound to a key, issued by real providers: its holder alone
 //	certificate_test.go tokens bound to a certificate: who shows it, and nobody who says so
+//	record_test.go      what stands in the record, by the id in the answer; shadow mode and its report
+//	routes_test.go      rules by what Envoy's routes say of themselves
+//	limits_test.go      the example of limits for each caller, as it is given to everybody
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
 //	published_test.go   the same of examples/envoy, as it is given to everybody
 //	reload_test.go      the file changes under traffic

@@ -50,6 +50,7 @@ type gatelodge struct {
 	config      string // path of its file
 	grpc, admin string // host:port
 	signal      string // that Stop sends; "": SIGTERM
+	audit       string // file of the record; none
 }
 
 // serve starts `gatelodge serve` with a configuration whose listen part is
@@ -62,12 +63,22 @@ func serve(t testing.TB, config string) *gatelodge {
 	return g
 }
 
+// serveRecorded is serve, with a record of the decisions.
+func serveRecorded(t testing.TB, config string) *gatelodge {
+	t.Helper()
+	g := newGatelodge(t, config)
+	g.audit = filepath.Join(t.TempDir(), "audit.jsonl")
+	g.write(t, config)
+	g.start(t)
+	return g
+}
+
 // newGatelodge writes the configuration of a server but does not start it.
 func newGatelodge(t testing.TB, config string) *gatelodge {
 	t.Helper()
 	g := &gatelodge{
 		config: filepath.Join(t.TempDir(), "gatelodge.yaml"),
-		grpc:   loopback(realtest.FreePort(t)), admin: loopback(realtest.FreePort(t)),
+		grpc:   loopback(realtest.FreePort(t)), admin: loopback(realtest.FreePort(t)), audit: "none",
 	}
 	g.write(t, config)
 	return g
@@ -76,7 +87,7 @@ func newGatelodge(t testing.TB, config string) *gatelodge {
 // write replaces the configuration file.
 func (g *gatelodge) write(t testing.TB, config string) {
 	t.Helper()
-	text := fmt.Sprintf("listen: {grpc: %q, admin: %q}\nlog: {audit: {file: none}}\n%s", g.grpc, g.admin, config)
+	text := fmt.Sprintf("listen: {grpc: %q, admin: %q}\nlog: {audit: {file: %q}}\n%s", g.grpc, g.admin, g.audit, config)
 	tmp := g.config + ".new"
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -18,12 +18,12 @@ var published = variant{name: "front", raw: true, normalize: true}
 func TestPublishedConfiguration(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	g := serve(t, example(t, "config.yaml",
+	g := serve(t, example(t, "envoy/config.yaml",
 		"listen:\n  grpc: 0.0.0.0:9191\n  admin: 127.0.0.1:9192\n", "",
 		"https://sso.example.com", i.url, "https://api.example.com", audience))
 	g.awaitReady(t)
 	u := newUpstream(t)
-	f := &front{upstream: u, envoy: realtest.Envoy(t, example(t, "envoy.yaml",
+	f := &front{upstream: u, envoy: realtest.Envoy(t, example(t, "envoy/envoy.yaml",
 		"address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0",
 		"address: 127.0.0.1, port_value: 9901", "address: 127.0.0.1, port_value: 0",
 		"address: gatelodge, port_value: 9191", endpoint(g.grpc),
@@ -97,11 +97,11 @@ func publishedPaths(t *testing.T, f *front, p protocol, good field) {
 	}
 }
 
-// example reads a file of examples/envoy and exchanges what is given in pairs,
+// example reads a file of examples and exchanges what is given in pairs,
 // each of which must be there.
 func example(t testing.TB, name string, pairs ...string) string {
 	t.Helper()
-	b, err := os.ReadFile("../../examples/envoy/" + name)
+	b, err := os.ReadFile("../../examples/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
