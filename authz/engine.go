@@ -161,6 +161,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	}
 	if doc := e.policy.Documents[v.path]; doc != nil && (q.Method == "GET" || q.Method == "HEAD") {
 		d.Outcome, d.Reason, d.Document = Answered, ReasonDocument, doc
+		steps.add("document", StepOK, "answered by the gate itself; the request goes no further")
 		return Enforce
 	}
 	rule := v.rule

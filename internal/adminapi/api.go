@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
+	"github.com/gatelodge/gatelodge/internal/trial"
 )
 
 // Root is the path below which everything of the API lies.
@@ -25,6 +26,7 @@ var Document []byte
 // so that a change of the configuration holds at once.
 type Options struct {
 	Tokens func() *tokenstore.Issuer // nil result: the configuration has no API tokens
+	Gate   trial.Decider             // whose decisions are explained
 	Login  func(ctx context.Context, q authz.Request) authz.Decision
 	Access func() Access
 	Now    func() time.Time
@@ -52,17 +54,19 @@ type route struct {
 	least        role // that may use it
 	do           action
 	params       []string // of the query
+	looks        bool     // changes nothing and needs no API tokens, whatever its method
 }
 
 var routes = []route{
-	{http.MethodGet, "tokens", self, (*api).list, []string{"user", "status", "older_than", "unused", "after", "limit"}},
-	{http.MethodPost, "tokens", self, (*api).create, nil},
-	{http.MethodPost, "tokens/import", admin, (*api).importMany, nil},
-	{http.MethodPost, "tokens/revoke", self, (*api).revokeMany, nil},
-	{http.MethodPost, "tokens/revoke-leaked", self, (*api).revokeLeaked, nil},
-	{http.MethodGet, "tokens/{id}", self, (*api).show, nil},
-	{http.MethodPost, "tokens/{id}/rotate", self, (*api).rotate, nil},
-	{http.MethodPost, "tokens/{id}/revoke", self, (*api).revoke, nil},
+	{method: http.MethodPost, path: "explain", least: auditor, do: (*api).explain, looks: true},
+	{method: http.MethodGet, path: "tokens", least: self, do: (*api).list, params: []string{"user", "status", "older_than", "unused", "after", "limit"}},
+	{method: http.MethodPost, path: "tokens", least: self, do: (*api).create},
+	{method: http.MethodPost, path: "tokens/import", least: admin, do: (*api).importMany},
+	{method: http.MethodPost, path: "tokens/revoke", least: self, do: (*api).revokeMany},
+	{method: http.MethodPost, path: "tokens/revoke-leaked", least: self, do: (*api).revokeLeaked},
+	{method: http.MethodGet, path: "tokens/{id}", least: self, do: (*api).show},
+	{method: http.MethodPost, path: "tokens/{id}/rotate", least: self, do: (*api).rotate},
+	{method: http.MethodPost, path: "tokens/{id}/revoke", least: self, do: (*api).revoke},
 }
 
 // New returns the handler of everything below Root.
@@ -113,13 +117,15 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, to *route) error {
 		return err
 	}
 	switch {
+	case who.role < to.least && to.least == auditor:
+		return denied("this is for admins and auditors")
 	case who.role < to.least:
 		return denied("this is for admins")
-	case who.role == auditor && to.method != http.MethodGet:
+	case who.role == auditor && to.method != http.MethodGet && !to.looks:
 		return denied("an auditor changes nothing")
 	}
 	tokens := a.Tokens()
-	if tokens == nil {
+	if tokens == nil && !to.looks {
 		return errNoTokens
 	}
 	q, err := query(r, to.params...)

@@ -1,7 +1,6 @@
 package adminapi
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -77,15 +76,24 @@ func newDeskWith(t *testing.T, issuerOfUsers *providertest.Issuer) *desk {
 			}
 			return issuer
 		},
-		Login: d.login(log), Access: func() Access { return d.access }, Now: time.Now, Log: log,
+		Login: d.engine(log, nil).Decide, Gate: d.engine(log, gateRules), Access: func() Access { return d.access }, Now: time.Now, Log: log,
 	}))
 	t.Cleanup(server.Close)
 	d.url = server.URL + Root
 	return d
 }
 
-// login is the decision of a gate whose one provider is the issuer.
-func (d *desk) login(log *slog.Logger) func(context.Context, authz.Request) authz.Decision {
+// gateRules are those of the gate whose decisions are explained.
+var gateRules = []authz.Rule{
+	{Name: "public", Match: authz.Match{Paths: []string{"/public/**"}}, Access: authz.Public},
+	{Name: "staff", Match: authz.Match{Paths: []string{"/staff/**"}, Headers: map[string][]string{"x-stage": {"test"}}}, Allow: authz.Allow{
+		Groups: []string{"staff"}, Users: []string{"alice"},
+	}},
+	{Name: "wiki", Match: authz.Match{Context: map[string][]string{"app": {"wiki"}}}, Allow: authz.Allow{Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
+}
+
+// engine decides as a gate whose one provider is the issuer.
+func (d *desk) engine(log *slog.Logger, rules []authz.Rule) *authz.Engine {
 	d.t.Helper()
 	p, err := providers.New(providers.Config{
 		Name: "sso", Type: "oidc", Issuer: d.issuer.URL, Audiences: []string{"api"}, Groups: []string{"groups"},
@@ -98,11 +106,13 @@ func (d *desk) login(log *slog.Logger) func(context.Context, authz.Request) auth
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	engine, err := authz.New(&authz.Policy{Enabled: true, Providers: []authz.NamedProvider{{Name: "sso", Provider: p}}}, cache, time.Now)
+	engine, err := authz.New(&authz.Policy{
+		Enabled: true, Providers: []authz.NamedProvider{{Name: "sso", Provider: p}}, Rules: rules,
+	}, cache, time.Now)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return engine.Decide
+	return engine
 }
 
 // who returns the credential of a person: "" is nobody, "token" the admin token.

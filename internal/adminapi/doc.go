@@ -3,7 +3,8 @@
 //
 //	api.go       routes, and who may use which
 //	caller.go    who is asking: the admin token, or a login by the gate itself
-//	tokens.go    what each route does
+//	tokens.go    what each route for tokens does
+//	explain.go   what is decided on a request, and why
 //	request.go   bodies and queries, read strictly
 //	problem.go   errors → problem details (RFC 9457)
 //	openapi.json the API for other programs (OpenAPI 3.1), served with it

@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,9 +14,11 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/internal/shadow"
+	"github.com/gatelodge/gatelodge/internal/trial"
 )
 
 const recordConfig = `
+admin: {token: admin-token-of-the-test}
 providers:
   - {name: lab, type: oidc, issuer: %q, audiences: [%q], groups: [groups]}
 rules:
@@ -95,6 +100,9 @@ func TestDecisionIsFoundInTheRecord(t *testing.T) {
 			if got != c.want {
 				t.Errorf("the record has %+v, want %+v", got, c.want)
 			}
+			if why := g.explain(t, q); why.Reason != c.want.Reason || why.Rule != c.want.Rule || why.User != c.want.User || why.Status != c.status {
+				t.Errorf("the request is explained by %+v, was answered %d: %+v", why, c.status, c.want)
+			}
 			if cause := c.want.Reason; cause != "expired" && cause != "no_credential" && cause != "scope" && strings.Contains(r.body, cause) {
 				t.Errorf("the caller is told the cause: %s", r.body)
 			}
@@ -109,6 +117,42 @@ func TestDecisionIsFoundInTheRecord(t *testing.T) {
 			t.Errorf("%q stands in the record", secret)
 		}
 	}
+}
+
+// explain asks the admin API why a request is decided as it is.
+func (g *gatelodge) explain(t *testing.T, q request) trial.Report {
+	t.Helper()
+	asked := map[string]any{"host": "api.example.test", "path": q.target, "source": "127.0.0.1"}
+	var headers []string
+	for _, h := range q.headers {
+		headers = append(headers, h.name+": "+h.value)
+	}
+	asked["headers"] = headers
+	body, err := json.Marshal(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+g.admin+"/api/v1/explain", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer admin-token-of-the-test")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("explain: %s %s: %v", resp.Status, text, err)
+	}
+	if strings.Contains(string(text), "eyJ") {
+		t.Errorf("a credential is told: %s", text)
+	}
+	var out trial.Report
+	decode(t, string(text), &out)
+	return out
 }
 
 // shadowCases are requests that shadow mode lets through.

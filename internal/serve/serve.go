@@ -83,7 +83,7 @@ func (s *server) open(c *config.Config) (err error) {
 		Registry: s.metrics.Registry, Ready: s.ready, Hosts: c.Admin.Hosts, Log: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	})
 	s.admin.Mux.Handle(adminapi.Root, adminapi.New(adminapi.Options{
-		Tokens: s.gate.Tokens, Login: s.gate.Login, Access: s.gate.access, Now: time.Now, Log: s.log,
+		Tokens: s.gate.Tokens, Gate: s.gate, Login: s.gate.Login, Access: s.gate.access, Now: time.Now, Log: s.log,
 	}))
 	return nil
 }

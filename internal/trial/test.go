@@ -74,7 +74,7 @@ func report(d authz.Decision, steps []authz.Step) Report {
 		Advice:   advice[d.Reason],
 	}
 	switch d.Outcome {
-	case authz.Allowed:
+	case authz.Allowed, authz.Answered:
 		r.Decision = Allow
 	case authz.Undecided:
 		r.Decision = Unavailable
@@ -94,7 +94,7 @@ func report(d authz.Decision, steps []authz.Step) Report {
 // status is what the caller is answered.
 func status(o authz.Outcome) int {
 	switch o {
-	case authz.Allowed:
+	case authz.Allowed, authz.Answered:
 		return http.StatusOK
 	case authz.Unauthenticated:
 		return http.StatusUnauthorized
