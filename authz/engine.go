@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -85,8 +84,7 @@ func (e *Engine) compile(r *Rule, index int) (*compiledRule, error) {
 		if len(r.Providers) == 0 || slices.Contains(r.Providers, p.Name) {
 			c.providers = append(c.providers, p)
 			if direct, ok := p.Provider.(Immediate); ok {
-				tracker, _ := direct.(Tracker)
-				c.direct = append(c.direct, directProvider{p, direct, tracker})
+				c.direct = append(c.direct, directProvider{p, direct})
 			}
 			numbers = append(numbers, p.Instance)
 		}
@@ -199,7 +197,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	steps.add("credential", StepOK, cred.Kind.String())
 
 	now := e.now()
-	if !e.identify(ctx, rule, cred, q.Source, now, d) {
+	if !e.identify(ctx, rule, cred, q, now, d) {
 		steps.add("identity", StepFailed, d.Reason.String()+": "+d.Detail)
 		return rule.mode
 	}
@@ -322,13 +320,17 @@ func (c *compiledRule) trusts(provider string) bool {
 
 // identify finds out who a credential speaks for: from what is remembered, or
 // from its owner. It reports false with the decision filled in otherwise.
-func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, source netip.Addr, now time.Time, d *Decision) bool {
+func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, q *Request, now time.Time, d *Decision) bool {
 	if direct := rule.immediate(&cred); direct != nil {
 		if !cred.wellFormed() {
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
 		}
-		id, err := direct.lookup(cred, source)
+		room := q.Room
+		if room == nil {
+			room = new(Room)
+		}
+		id, err := direct.Lookup(cred, q.Source, room)
 		if err != nil {
 			refuse(d, direct.named.Name, err)
 			return false

@@ -436,7 +436,7 @@ func TestForget(t *testing.T) {
 // vault answers from memory.
 type vault struct{ *book }
 
-func (v vault) Lookup(c Credential) (*Identity, error) {
+func (v vault) Lookup(c Credential, _ netip.Addr, _ *Room) (*Identity, error) {
 	id, err := v.Verify(context.Background(), c)
 	return &id, err
 }
@@ -486,9 +486,9 @@ type watched struct {
 	seen *[]netip.Addr
 }
 
-func (w watched) LookupFrom(c Credential, source netip.Addr) (*Identity, error) {
+func (w watched) Lookup(c Credential, source netip.Addr, room *Room) (*Identity, error) {
 	*w.seen = append(*w.seen, source)
-	return w.Lookup(c)
+	return w.vault.Lookup(c, source, room)
 }
 
 func TestTrackersAreToldTheSource(t *testing.T) {

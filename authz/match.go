@@ -32,14 +32,6 @@ type compiledRule struct {
 type directProvider struct {
 	named *NamedProvider
 	Immediate
-	tracker Tracker // nil: it is none
-}
-
-func (p *directProvider) lookup(c Credential, source netip.Addr) (*Identity, error) {
-	if p.tracker != nil {
-		return p.tracker.LookupFrom(c, source)
-	}
-	return p.Lookup(c)
 }
 
 // pathNode is one segment of the patterns below it.

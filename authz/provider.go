@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 )
 
 // A Provider turns credentials of one issuer into identities. It is the whole
@@ -39,19 +40,23 @@ type Offline interface {
 type Immediate interface {
 	Provider
 
-	// Lookup does what Verify does, without I/O and without waiting. The
-	// identity must not change after it was returned.
-	Lookup(c Credential) (*Identity, error)
+	// Lookup does what Verify does, without I/O and without waiting. source is
+	// where the request came from; the zero Addr when the proxy did not say.
+	// The identity is made in room, and ends when room is used again.
+	Lookup(c Credential, source netip.Addr, room *Room) (*Identity, error)
 }
 
-// A Tracker is an Immediate that keeps track of where its credentials are used
-// from. Its LookupFrom is asked instead of Lookup.
-type Tracker interface {
-	Immediate
+// Room is memory for an identity that is made for one request alone, to be used
+// again for the next.
+type Room struct {
+	Identity Identity
+	text     [32]byte
+}
 
-	// LookupFrom is Lookup for a request from source, which is the zero Addr
-	// when the proxy did not say.
-	LookupFrom(c Credential, source netip.Addr) (*Identity, error)
+// Keep returns b as text in the room; it must be of 32 bytes at most.
+func (r *Room) Keep(b []byte) string {
+	n := copy(r.text[:], b)
+	return unsafe.String(&r.text[0], n)
 }
 
 // ErrRejected marks a credential that its provider refused. Whatever does not

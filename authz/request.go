@@ -37,6 +37,11 @@ type Request struct {
 	// Context holds the per-route context_extensions of the proxy's filter.
 	Context []Header
 
+	// Room is where an identity may be put that is made for this request alone;
+	// nil: it is allocated. It must not be given again while the Decision is
+	// in use.
+	Room *Room
+
 	// Unreadable says why the request could not be read as one HTTP request
 	// (contradicting header lists, mangled names …); it is answered 400.
 	Unreadable string
@@ -59,6 +64,7 @@ func (q *Request) Header(name string) (value string, lines int) {
 // Clone returns a copy that shares no memory with q.
 func (q *Request) Clone() Request {
 	c := *q
+	c.Room = nil
 	c.Method = strings.Clone(q.Method)
 	c.Host = strings.Clone(q.Host)
 	c.Path = strings.Clone(q.Path)

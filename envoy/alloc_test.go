@@ -2,12 +2,15 @@ package envoy
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gatelodge/gatelodge/authz"
 )
@@ -21,6 +24,18 @@ func (k *keeper) Verify(context.Context, authz.Credential) (authz.Identity, erro
 	k.asked++
 	return authz.Identity{User: "alice", Email: "alice@example.com", Groups: []string{"eng", "ops"}, Client: "cli", Scopes: []string{"read"}}, nil
 }
+
+// drawer is a provider that answers from memory, and makes each answer anew.
+type drawer struct{ keeper }
+
+func (*drawer) Owns(c authz.Credential) bool { return c.Kind == authz.APIKey }
+
+func (*drawer) Lookup(_ authz.Credential, _ netip.Addr, room *authz.Room) (*authz.Identity, error) {
+	room.Identity = authz.Identity{User: "alice", TokenID: room.Keep([]byte("token-1")), Groups: groupsOfAlice, Scopes: groupsOfAlice[1:]}
+	return &room.Identity, nil
+}
+
+var groupsOfAlice = []string{"eng", "ops"}
 
 // tally is an observer that counts.
 type tally struct{ seen [authz.Reasons]int }
@@ -37,10 +52,10 @@ func TestCheckAllocatesNothing(t *testing.T) {
 	p := *policy
 	p.Rules = []authz.Rule{
 		{Name: "open", Match: authz.Match{Paths: []string{"/status"}}, Access: authz.Public},
-		{Name: "rest", Match: authz.Match{Paths: []string{"/rest/**"}, Methods: []string{"GET"}}, Allow: authz.Allow{Groups: []string{"ops"}, Scopes: []string{"read"}}},
+		{Name: "rest", Match: authz.Match{Paths: []string{"/rest/**"}, Methods: []string{"GET"}}, Allow: authz.Allow{Groups: []string{"ops"}, Scopes: []string{"read", "ops"}}},
 	}
 	provider := &keeper{}
-	p.Providers = []authz.NamedProvider{{Name: "sso", Provider: provider, CacheFor: time.Hour}}
+	p.Providers = []authz.NamedProvider{{Name: "keys", Provider: new(drawer)}, {Name: "sso", Provider: provider, CacheFor: time.Hour}}
 	engine, err := authz.New(&p, cache, time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +66,15 @@ func TestCheckAllocatesNothing(t *testing.T) {
 	silent := checkOf(nil)
 	silent.Attributes.Request.Http.Path = "/rest/api/content/163840?limit=1"
 	silent.Attributes.Request.Http.HeaderMap = &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "accept", RawValue: []byte("*/*")}}}
-	for reason, data := range map[authz.Reason][]byte{authz.ReasonVerified: benchCheck(), authz.ReasonNoCredential: marshal(silent)} {
+	keyed := proto.Clone(silent).(*authv3.CheckRequest)
+	keyed.Attributes.Request.Http.HeaderMap.Headers = append(keyed.Attributes.Request.Http.HeaderMap.Headers, &corev3.HeaderValue{Key: "x-api-key", RawValue: []byte("k")})
+	for _, c := range []struct {
+		reason authz.Reason
+		data   []byte
+	}{
+		{authz.ReasonVerified, benchCheck()}, {authz.ReasonVerified, marshal(keyed)}, {authz.ReasonNoCredential, marshal(silent)},
+	} {
+		reason, data := c.reason, c.data
 		ctx, message := t.Context(), mem.BufferSlice{mem.SliceBuffer(data)}
 		c := newCodec()
 		decode := func(v any) error { return c.Unmarshal(message, v) }

@@ -17,7 +17,8 @@ type Decider interface {
 }
 
 // An Observer is told of every decision, once, before it is answered. It must
-// not block, and must not keep q or its strings.
+// not block, and must not keep q, d or what is in them: their memory is used
+// again for the next request.
 type Observer interface {
 	Observe(q *authz.Request, d *authz.Decision, took time.Duration)
 }
@@ -39,7 +40,7 @@ func (s *Server) check(ctx context.Context, t *trip) (a *answer) {
 	start := s.now()
 	data := t.in.data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer data.Free()
-	t.d = s.decide(ctx, data.ReadOnlyData(), &t.q)
+	t.d = s.decide(ctx, data.ReadOnlyData(), t)
 	if s.observer != nil {
 		s.observer.Observe(&t.q, &t.d, s.now().Sub(start))
 	}
@@ -57,14 +58,15 @@ func (s *Server) shed(t *trip) *answer {
 }
 
 // decide reads a check and has it decided.
-func (s *Server) decide(ctx context.Context, data []byte, q *authz.Request) (d authz.Decision) {
+func (s *Server) decide(ctx context.Context, data []byte, t *trip) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			d = panicked(p)
 		}
 	}()
-	read(data, q)
-	return s.decider.Decide(ctx, *q)
+	read(data, &t.q)
+	t.q.Room = &t.room
+	return s.decider.Decide(ctx, t.q)
 }
 
 // panicked is the decision where none was come to. Nothing of the panic's value
@@ -75,9 +77,10 @@ func panicked(p any) authz.Decision {
 
 // trip is what one check needs of memory, used again for the next.
 type trip struct {
-	in frame
-	q  authz.Request
-	d  authz.Decision
+	in   frame
+	q    authz.Request
+	d    authz.Decision
+	room authz.Room
 }
 
 var trips = sync.Pool{New: func() any { return new(trip) }}

@@ -11,10 +11,9 @@ import (
 
 // Tokens is what answers for our own API tokens: an index of them in memory.
 type Tokens interface {
-	// Lookup returns the identity behind a token, without I/O. For Basic the
-	// user must be the token's owner. Errors are as those of
-	// authz.Provider.Verify. The identity must not change afterwards.
-	Lookup(c authz.Credential, source netip.Addr) (*authz.Identity, error)
+	// Lookup is that of authz.Immediate. For Basic the user must be the token's
+	// owner.
+	Lookup(c authz.Credential, source netip.Addr, room *authz.Room) (*authz.Identity, error)
 }
 
 // Local is the provider of our own API tokens: as Bearer, as the password of
@@ -44,18 +43,13 @@ func (l *Local) Owns(c authz.Credential) bool {
 }
 
 // Lookup implements authz.Immediate.
-func (l *Local) Lookup(c authz.Credential) (*authz.Identity, error) {
-	return l.tokens.Lookup(c, netip.Addr{})
-}
-
-// LookupFrom implements authz.Tracker.
-func (l *Local) LookupFrom(c authz.Credential, source netip.Addr) (*authz.Identity, error) {
-	return l.tokens.Lookup(c, source)
+func (l *Local) Lookup(c authz.Credential, source netip.Addr, room *authz.Room) (*authz.Identity, error) {
+	return l.tokens.Lookup(c, source, room)
 }
 
 // Verify implements authz.Provider.
 func (l *Local) Verify(_ context.Context, c authz.Credential) (authz.Identity, error) {
-	id, err := l.Lookup(c)
+	id, err := l.Lookup(c, netip.Addr{}, new(authz.Room))
 	if err != nil {
 		return authz.Identity{}, err
 	}
@@ -74,6 +68,6 @@ func (l *Local) Status() Status { return l.status() }
 func (l *Local) Close() {}
 
 var (
-	_ Provider      = (*Local)(nil)
-	_ authz.Tracker = (*Local)(nil)
+	_ Provider        = (*Local)(nil)
+	_ authz.Immediate = (*Local)(nil)
 )

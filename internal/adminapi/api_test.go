@@ -190,7 +190,7 @@ func (d *desk) create(person, body string) (id, token string) {
 }
 
 func (d *desk) good(token string) bool {
-	_, err := d.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}, netip.Addr{})
+	_, err := d.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}, netip.Addr{}, new(authz.Room))
 	return err == nil
 }
 

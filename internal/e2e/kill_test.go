@@ -267,7 +267,7 @@ func (k *killing) check(round int) {
 		if status != http.StatusOK && status != http.StatusUnauthorized {
 			t.Errorf("asked about a token: %d", status)
 		}
-		_, err := index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}, netip.Addr{})
+		_, err := index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}, netip.Addr{}, new(authz.Room))
 		if (err == nil) != (status == http.StatusOK) {
 			t.Errorf("the server answers %d, an index made from the store: %v", status, err)
 		}

@@ -354,7 +354,7 @@ func TestDatabaseStopsHalfWay(t *testing.T) {
 	if err == nil || errors.Is(err, tokenstore.ErrUncertain) {
 		t.Errorf("%v", err)
 	}
-	if _, err := o.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: made.Secret}, netip.Addr{}); err != nil {
+	if _, err := o.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: made.Secret}, netip.Addr{}, new(authz.Room)); err != nil {
 		t.Errorf("a token that is known: %v", err)
 	}
 	server.Start(t)

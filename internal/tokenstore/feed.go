@@ -115,10 +115,10 @@ func (x *Index) load(ctx context.Context, s Store) error {
 	if err != nil {
 		return err
 	}
-	for id, t := range x.ids {
-		if t.generation != x.generation {
+	for id, k := range x.ids {
+		if k.generation != x.generation {
 			delete(x.ids, id)
-			x.unlink(t, nil)
+			x.unlink(k, known{})
 			x.count.Add(-1)
 		}
 	}

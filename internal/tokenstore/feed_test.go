@@ -73,7 +73,7 @@ func revoke(t testing.TB, s tokenstore.Store, f tokenstore.Filter) {
 }
 
 func allowed(x *tokenstore.Index, c authz.Credential) bool {
-	_, err := x.Lookup(c, netip.MustParseAddr("192.0.2.1"))
+	_, err := x.Lookup(c, netip.MustParseAddr("192.0.2.1"), new(authz.Room))
 	return err == nil
 }
 
@@ -142,7 +142,7 @@ func TestPostgresIsDownAtStart(t *testing.T) {
 	s := mustOpen(t, at)
 	wg.Go(func() { x.Follow(ctx, s, slog.New(slog.NewTextHandler(&log, nil))) })
 	await(t, "the outage", 10*time.Second, func() bool { return x.Health().Err != nil })
-	if _, err := x.Lookup(c, netip.Addr{}); err == nil || errors.Is(err, authz.ErrRejected) {
+	if _, err := x.Lookup(c, netip.Addr{}, new(authz.Room)); err == nil || errors.Is(err, authz.ErrRejected) {
 		t.Errorf("before anything was loaded: %v", err)
 	}
 	server.Start(t)

@@ -75,7 +75,7 @@ func (o *office) create(t *testing.T, order tokenstore.Order) tokenstore.Issued 
 // good reports whether a secret is taken, at once and without another look at
 // the store.
 func (o *office) good(s authz.Secret) bool {
-	_, err := o.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: s}, netip.Addr{})
+	_, err := o.index.Lookup(authz.Credential{Kind: authz.Bearer, Secret: s}, netip.Addr{}, new(authz.Room))
 	return err == nil
 }
 
@@ -97,7 +97,7 @@ func TestLifeOfAToken(t *testing.T) {
 		if !tokenstore.Valid(made.Secret.Reveal()) || strings.Contains(made.Secret.Reveal(), made.ID) || !o.good(made.Secret) {
 			t.Fatal("what was made is no good token")
 		}
-		id, err := o.index.Lookup(authz.Credential{Kind: authz.Basic, User: "alice", Secret: made.Secret}, netip.Addr{})
+		id, err := o.index.Lookup(authz.Credential{Kind: authz.Basic, User: "alice", Secret: made.Secret}, netip.Addr{}, new(authz.Room))
 		if err != nil || id.User != "alice" || id.TokenID != made.ID || !id.Limits.ReadOnly || len(id.Limits.Sources) != 2 || !id.Expires.Equal(o.clock.now().Add(30*24*time.Hour)) {
 			t.Fatalf("%+v, %v", id, err)
 		}
@@ -397,7 +397,7 @@ func TestNamesThatPeopleHave(t *testing.T) {
 	o := newOffice(t, mustOpen(t, sqliteFile(t)), tokenstore.Limits{})
 	for _, user := range []string{"alice", "alice@example.com", "o'brien", `CORP\alice`, "Zoë Müller", "李雷", "svc-build_7", "a+b@c.d", "x^y~z!"} {
 		made := o.create(t, tokenstore.Order{User: user})
-		if id, err := o.index.Lookup(authz.Credential{Kind: authz.Basic, User: user, Secret: made.Secret}, netip.Addr{}); err != nil || id.User != user {
+		if id, err := o.index.Lookup(authz.Credential{Kind: authz.Basic, User: user, Secret: made.Secret}, netip.Addr{}, new(authz.Room)); err != nil || id.User != user {
 			t.Errorf("%q: %v", user, err)
 		}
 	}
