@@ -1,5 +1,8 @@
 # Each command does all of its own set-up, into .tools/.
 
+help:  ## this list
+	@sed -n 's/^\([a-z]*\): *## /make \1	/p' Makefile | expand -t 13
+
 demo:  ## the whole picture on loopback: Envoy, an identity provider, a sample API, Gatelodge
 	@go run ./internal/dev setup envoy
 	@echo "demo: building Gatelodge (minutes when nothing is cached)" >&2
@@ -22,4 +25,4 @@ build: ## the binary
 clean: ## removes what the commands above made
 	rm -rf .tools gatelodge
 
-.PHONY: demo test prove bench build clean
+.PHONY: help demo test prove bench build clean

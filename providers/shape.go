@@ -1,7 +1,9 @@
 package providers
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -50,4 +52,34 @@ var knownPrefixes = []string{
 	"glpat-", "glcbt-", "gldt-", "glsoat-", "glft-", "glrt-", // GitLab, other than OAuth
 	"xoxb-", "xoxp-", "xoxe.", "xoxe-", "xoxc-", "xoxd-", "xoxa-", "xoxr-", "xapp-", // Slack
 	"ya29.", // Google
+}
+
+// Foreign says to an administrator why a credential is none of the provider's:
+// which issuer it names, which proves nothing, and what the provider's own are
+// known by. Of the credential itself it tells nothing else.
+func Foreign(c Config, cred authz.Credential) string {
+	said := "it names no issuer"
+	if issuer := unverifiedIssuer(&cred); issuer != "" {
+		said = fmt.Sprintf("it names the issuer %q", shorten(issuer))
+	}
+	s := ShapeOf(c)
+	var takes []string
+	if len(s.Issuers) > 0 {
+		takes = append(takes, "tokens of "+quoted(s.Issuers))
+	}
+	if len(s.Prefixes) > 0 {
+		takes = append(takes, "tokens that begin with "+quoted(s.Prefixes))
+	}
+	if s.CatchAll {
+		takes = append(takes, "opaque tokens that are nobody else's")
+	}
+	return fmt.Sprintf("%s; provider %q takes %s", said, c.Name, strings.Join(takes, ", and "))
+}
+
+func quoted(list []string) string {
+	words := make([]string, len(list))
+	for i, s := range list {
+		words[i] = strconv.Quote(s)
+	}
+	return strings.Join(words, " or ")
 }

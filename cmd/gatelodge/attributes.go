@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/trial"
+	"github.com/gatelodge/gatelodge/providers"
 )
 
 type attributesFlags struct {
@@ -65,7 +66,8 @@ func runAttributes(cmd *cobra.Command, f *attributesFlags) error {
 		return err
 	}
 	defer bench.Close()
-	if _, err := findProvider(bench.Config(), f.provider); err != nil {
+	settings, err := findProvider(bench.Config(), f.provider)
+	if err != nil {
 		return err
 	}
 	provider, err := bench.Provider(f.provider)
@@ -82,7 +84,7 @@ func runAttributes(cmd *cobra.Command, f *attributesFlags) error {
 	}
 	// What the provider did not issue it is never shown.
 	if !provider.Owns(cred) {
-		return no(fmt.Errorf("the credential is not of provider %q: its issuer or prefix is another's", f.provider))
+		return no(fmt.Errorf("the credential is not of provider %q: %s", f.provider, providers.Foreign(settings, cred)))
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()

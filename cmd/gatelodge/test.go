@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/trial"
+	"github.com/gatelodge/gatelodge/providers"
 )
 
 type testFlags struct {
@@ -102,6 +103,9 @@ func runTest(cmd *cobra.Command, f *testFlags) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
 	report := trial.Test(ctx, bench, q, bench.ready)
+	if report.Reason == authz.ReasonNoOwner.String() {
+		report.Advice += foreignTo(bench.Config().Providers, kind, secret)
+	}
 	if f.asJSON {
 		err = printJSON(cmd.OutOrStdout(), report)
 	} else {
@@ -116,6 +120,19 @@ func runTest(cmd *cobra.Command, f *testFlags) error {
 		return no(nil)
 	}
 	return undecided(nil)
+}
+
+// foreignTo says of each provider why a credential is not its own.
+func foreignTo(list []providers.Config, kind authz.Kind, secret authz.Secret) string {
+	cred, err := trial.Credential(kind, secret)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, p := range list {
+		b.WriteString("; " + providers.Foreign(p, cred))
+	}
+	return b.String()
 }
 
 // request is the request that the flags describe, without the credential.

@@ -145,7 +145,7 @@ type callback struct {
 func listenForCode(redirect string) (*callback, error) {
 	u, err := url.Parse(redirect)
 	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, settingsError("the redirect URI %q is not like %s", redirect, DefaultRedirect)
+		return nil, settingsError("the redirect URI %q is not one of this machine alone, as %s", redirect, DefaultRedirect)
 	}
 	host, port := u.Hostname(), u.Port()
 	if port == "" {

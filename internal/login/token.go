@@ -95,7 +95,7 @@ func (s *Settings) common(form url.Values) url.Values {
 // ClientCredentials fetches a token of the client itself (RFC 6749 §4.4).
 func (s *Settings) ClientCredentials(ctx context.Context) (authz.Secret, error) {
 	if s.ClientSecret.IsZero() {
-		return authz.Secret{}, settingsError("client credentials need a client secret")
+		return authz.Secret{}, settingsError("client credentials need a client secret: client_secret in the configuration, or --client-secret-env NAME")
 	}
 	m, err := s.discover(ctx, s.Endpoints.Token)
 	if err != nil {
