@@ -28,7 +28,15 @@ var cognito = Kind{
 			c.Endpoints.Userinfo = "https://" + c.Domain + "/oauth2/userInfo"
 		}
 	},
-	Check:  checkCognito,
+	Check: checkCognito,
+	Places: map[string]string{
+		"user_pool_id":    "in the Cognito console under User pools → the pool → Overview, as eu-west-1_AbCdEf123",
+		"region":          "at the beginning of the pool id, under User pools → the pool → Overview",
+		"domain":          "in the Cognito console under User pools → the pool → Branding → Domain",
+		"issuer":          "in the Cognito console under User pools → the pool → Overview, as Token signing key URL, before /.well-known/",
+		"allowed_clients": "in the Cognito console under User pools → the pool → App clients, as Client ID",
+		"audiences":       "with the resource server under User pools → the pool → Domain → Resource servers; tokens without resource binding have only their client, so allowed_clients (App clients, Client ID) is what most want",
+	},
 	Shape:  func(c Config) Shape { return Shape{Issuers: cognitoIssuers(c)} },
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: cognitoIssuers(c)[0]} },
 	New:    newCognito,
@@ -60,20 +68,20 @@ func checkCognito(c Config) []authz.Fault {
 	faults := signedFaults(inner)
 	switch {
 	case c.UserPoolID == "":
-		faults = append(faults, authz.Fault{Key: "user_pool_id", Problem: "is missing; it stands in the Cognito console under User pools → the pool → Overview, as eu-west-1_AbCdEf123"})
+		faults = append(faults, authz.Fault{Key: "user_pool_id", Problem: "is missing"})
 	case !userPool.MatchString(c.UserPoolID):
-		faults = append(faults, authz.Fault{Key: "user_pool_id", Problem: fmt.Sprintf("%q is not a pool id, as eu-west-1_AbCdEf123; it stands under User pools → the pool → Overview", c.UserPoolID)})
+		faults = append(faults, authz.Fault{Key: "user_pool_id", Problem: fmt.Sprintf("%q is not a pool id, as eu-west-1_AbCdEf123", c.UserPoolID)})
 	case !strings.HasPrefix(c.UserPoolID, c.Region+"_"):
 		faults = append(faults, authz.Fault{Key: "region", Problem: fmt.Sprintf("is %q, but the pool id begins with another; leave region out", c.Region)})
 	}
 	if strings.ContainsAny(c.Domain, "/: ") {
-		faults = append(faults, authz.Fault{Key: "domain", Problem: fmt.Sprintf("%q is not a domain, as corp.auth.eu-west-1.amazoncognito.com; it stands under Branding → Domain", c.Domain)})
+		faults = append(faults, authz.Fault{Key: "domain", Problem: fmt.Sprintf("%q is not a domain, as corp.auth.eu-west-1.amazoncognito.com", c.Domain)})
 	}
 	switch {
 	case c.Validation != "" && c.Validation != "jwt" && c.Validation != "profile":
 		faults = append(faults, validationFault(c, "jwt", "profile"))
 	case c.Validation == "profile" && c.Endpoints.Userinfo == "":
-		faults = append(faults, authz.Fault{Key: "domain", Problem: "is missing: userInfo is asked there; it stands under Branding → Domain"})
+		faults = append(faults, authz.Fault{Key: "domain", Problem: "is missing: userInfo is asked there"})
 	}
 	return faults
 }

@@ -19,6 +19,14 @@ var entra = Kind{
 	Keys:     []string{"tenant_id", "allowed_tenants", "cloud", "issuer"},
 	Defaults: entraDefaults,
 	Check:    checkEntra,
+	Places: map[string]string{
+		"tenant_id":       "under Entra ID → App registrations → the app → Overview, as Directory (tenant) ID",
+		"client_id":       "under Entra ID → App registrations → the app → Overview, as Application (client) ID",
+		"audiences":       "under Entra ID → App registrations → the app → Expose an API, as Application ID URI",
+		"issuer":          "in the OpenID Connect metadata document (App registrations → Endpoints), as issuer",
+		"allowed_tenants": "under Entra ID → Overview of each directory, as Tenant ID",
+		"allowed_clients": "under Entra ID → App registrations → the calling app → Overview, as Application (client) ID",
+	},
 	Warn: func(c Config) []authz.Fault {
 		if c.Validation != "profile" {
 			return nil
@@ -97,17 +105,16 @@ var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 func checkEntra(c Config) []authz.Fault {
 	_, mapping := newMapper(c, "")
 	faults := slices.Concat(endpointFaults(c), bindingFault(c), algorithmFaults(c), mapping)
-	const overview = "it stands under Entra ID → App registrations → the app → Overview"
 	add := func(key, format string, args ...any) {
 		faults = append(faults, authz.Fault{Key: key, Problem: fmt.Sprintf(format, args...)})
 	}
 	switch {
 	case c.TenantID == "":
-		add("tenant_id", "is missing; %s, as Directory (tenant) ID", overview)
+		add("tenant_id", "is missing")
 	case entraShared(c.TenantID) && len(c.AllowedTenants) == 0:
 		add("allowed_tenants", "is missing: with tenant_id %s anybody's directory could issue tokens; list the tenant ids whose users are to come in", c.TenantID)
 	case !entraShared(c.TenantID) && !guid.MatchString(c.TenantID):
-		add("tenant_id", "%q is not a tenant id, as 11111111-2222-3333-4444-555555555555; %s, as Directory (tenant) ID", c.TenantID, overview)
+		add("tenant_id", "%q is not a tenant id, as 11111111-2222-3333-4444-555555555555", c.TenantID)
 	case !entraShared(c.TenantID) && len(c.AllowedTenants) > 0:
 		add("allowed_tenants", "goes with tenant_id common or organizations alone")
 	}
@@ -117,7 +124,7 @@ func checkEntra(c Config) []authz.Fault {
 		}
 	}
 	if c.ClientID != "" && !guid.MatchString(c.ClientID) {
-		add("client_id", "%q is not a client id; %s, as Application (client) ID", c.ClientID, overview)
+		add("client_id", "%q is not a client id, as 11111111-2222-3333-4444-555555555555", c.ClientID)
 	}
 	if _, known := entraClouds[c.Cloud]; !known {
 		add("cloud", "%q is none of global, usgov, china", c.Cloud)
@@ -131,7 +138,7 @@ func checkEntra(c Config) []authz.Fault {
 		}
 	case "profile":
 		if c.ClientID == "" && len(c.AllowedClients) == 0 {
-			add("client_id", "is missing: a token for Graph does not say that it is for us, so it must be of our app; %s, as Application (client) ID", overview)
+			add("client_id", "is missing: a token for Graph does not say that it is for us, so it must be of our app")
 		}
 	default:
 		faults = append(faults, validationFault(c, "jwt", "profile (Microsoft Graph)"))

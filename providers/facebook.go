@@ -29,6 +29,11 @@ var facebook = Kind{
 		setDefault(&c.Endpoints.Graph, "https://graph.facebook.com")
 	},
 	Check: checkFacebook,
+	Places: map[string]string{
+		"client_id":     "in the App Dashboard under App settings → Basic, as App ID",
+		"client_secret": "in the App Dashboard under App settings → Basic, as App secret",
+		"api_version":   "in the App Dashboard under App settings → Advanced, as API version",
+	},
 	Shape: func(Config) Shape { return Shape{CatchAll: true} },
 	SignIn: func(c Config) Endpoints {
 		return Endpoints{
@@ -47,15 +52,14 @@ var (
 func checkFacebook(c Config) []authz.Fault {
 	_, mapping := newMapper(c, "")
 	faults := append(endpointFaults(c), mapping...)
-	const where = "it stands in the App Dashboard under App settings → Basic"
 	if !facebookApp.MatchString(c.ClientID) {
-		faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not an app id, which is a number; %s, as App ID", c.ClientID, where)})
+		faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not an app id, which is a number", c.ClientID)})
 	}
 	if c.ClientSecret.IsZero() {
-		faults = append(faults, authz.Fault{Key: "client_secret", Problem: "is missing: debug_token answers the app itself alone; " + where + ", as App secret"})
+		faults = append(faults, authz.Fault{Key: "client_secret", Problem: "is missing: debug_token answers the app itself alone"})
 	}
 	if !facebookVersion.MatchString(c.APIVersion) {
-		faults = append(faults, authz.Fault{Key: "api_version", Problem: fmt.Sprintf("%q is not a version, as v23.0 (App Dashboard → App settings → Advanced)", c.APIVersion)})
+		faults = append(faults, authz.Fault{Key: "api_version", Problem: fmt.Sprintf("%q is not a version, as v23.0", c.APIVersion)})
 	}
 	if c.Validation != "" && c.Validation != "introspection" {
 		faults = append(faults, validationFault(c, "introspection (debug_token)"))

@@ -28,15 +28,18 @@ var github = Kind{
 		c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
 		setDefault(&c.Endpoints.API, githubAPI(c.BaseURL))
 	},
+	Places: map[string]string{
+		"client_id":     "under Settings → Developer settings → OAuth Apps (or GitHub Apps) → the app, as Client ID",
+		"client_secret": "under Settings → Developer settings → OAuth Apps (or GitHub Apps) → the app → Client secrets",
+	},
 	Check: func(c Config) []authz.Fault {
 		_, mapping := newMapper(c, "")
 		faults := append(endpointFaults(c), mapping...)
-		const where = "it stands under Settings → Developer settings → OAuth Apps (or GitHub Apps) → the app"
 		if c.ClientID == "" || strings.ContainsAny(c.ClientID, "/:?# ") {
-			faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not a client id, as Iv1.0123456789abcdef or 20 hexadecimal digits; %s", c.ClientID, where)})
+			faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not a client id, as Iv1.0123456789abcdef or 20 hexadecimal digits", c.ClientID)})
 		}
 		if c.ClientSecret.IsZero() {
-			faults = append(faults, authz.Fault{Key: "client_secret", Problem: "is missing: GitHub tells only the app itself whether a token is the app's; " + where + " → Client secrets"})
+			faults = append(faults, authz.Fault{Key: "client_secret", Problem: "is missing: GitHub tells only the app itself whether a token is the app's"})
 		}
 		if c.Validation != "" && c.Validation != "introspection" {
 			faults = append(faults, validationFault(c, "introspection (check-token)"))

@@ -28,6 +28,11 @@ var gitlab = Kind{
 		setDefault(&c.Endpoints.Introspection, c.BaseURL+"/oauth/introspect")
 	},
 	Check: checkGitLab,
+	Places: map[string]string{
+		"client_id":       "under User settings (or Admin) → Applications → the application, as Application ID",
+		"client_secret":   "under User settings (or Admin) → Applications → the application, as Secret",
+		"allowed_clients": "under User settings (or Admin) → Applications → each application, as Application ID",
+	},
 	Warn: func(c Config) []authz.Fault {
 		if !c.AllowPersonalTokens {
 			return nil
@@ -54,17 +59,13 @@ func gitlabShape(c Config) Shape {
 func checkGitLab(c Config) []authz.Fault {
 	_, mapping := newMapper(c, "")
 	faults := append(endpointFaults(c), mapping...)
-	const where = "it stands under User settings (or Admin) → Applications → the application"
 	if len(gitlabClients(c)) == 0 {
-		faults = append(faults, authz.Fault{Key: "client_id", Problem: "is missing: without it tokens of any application would be taken; " + where + ", as Application ID"})
+		faults = append(faults, authz.Fault{Key: "client_id", Problem: "is missing: without it tokens of any application would be taken"})
 	}
 	switch c.Validation {
 	case "", "profile":
 	case "introspection":
-		for _, f := range clientAuthFaults(c) {
-			f.Problem += "; " + where
-			faults = append(faults, f)
-		}
+		faults = append(faults, clientAuthFaults(c)...)
 	default:
 		faults = append(faults, validationFault(c, "profile (token/info)", "introspection"))
 	}

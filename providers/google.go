@@ -20,9 +20,13 @@ var google = Kind{
 	Keys:     []string{"hosted_domains"},
 	Defaults: func(c *Config) { setDefault(&c.Endpoints.TokenInfo, "https://oauth2.googleapis.com/tokeninfo") },
 	Check:    checkGoogle,
-	Shape:    googleShape,
-	SignIn:   func(Config) Endpoints { return Endpoints{Issuer: googleIssuer} },
-	New:      newGoogle,
+	Places: map[string]string{
+		"client_id":      "under Google Auth Platform → Clients, as 1234567890-abc123.apps.googleusercontent.com",
+		"hosted_domains": "in the Admin console under Account → Domains → Manage domains",
+	},
+	Shape:  googleShape,
+	SignIn: func(Config) Endpoints { return Endpoints{Issuer: googleIssuer} },
+	New:    newGoogle,
 }
 
 const googleIssuer = "https://accounts.google.com"
@@ -38,16 +42,15 @@ func checkGoogle(c Config) []authz.Fault {
 	faults := append(endpointFaults(c), algorithmFaults(c)...)
 	_, mapping := newMapper(c, googleIssuer)
 	faults = append(faults, mapping...)
-	const where = "it stands under Google Auth Platform → Clients, as 1234567890-abc123.apps.googleusercontent.com"
 	if len(googleClients(c)) == 0 {
-		faults = append(faults, authz.Fault{Key: "client_id", Problem: "is missing: without it tokens of any app would be taken; " + where})
+		faults = append(faults, authz.Fault{Key: "client_id", Problem: "is missing: without it tokens of any app would be taken"})
 	}
 	if c.ClientID != "" && !strings.HasSuffix(c.ClientID, ".apps.googleusercontent.com") {
-		faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not a client id; %s", c.ClientID, where)})
+		faults = append(faults, authz.Fault{Key: "client_id", Problem: fmt.Sprintf("%q is not a client id", c.ClientID)})
 	}
 	for i, d := range c.HostedDomains {
 		if !strings.Contains(d, ".") || strings.ContainsAny(d, "@/: ") {
-			faults = append(faults, authz.Fault{Key: fmt.Sprintf("hosted_domains[%d]", i), Problem: fmt.Sprintf("%q is not a domain of Google Workspace, as example.com (Admin console → Account → Domains)", d)})
+			faults = append(faults, authz.Fault{Key: fmt.Sprintf("hosted_domains[%d]", i), Problem: fmt.Sprintf("%q is not a domain of Google Workspace, as example.com", d)})
 		}
 	}
 	if c.Validation != "" && c.Validation != "jwt" && c.Validation != "profile" {

@@ -3,6 +3,7 @@ package providers
 import (
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -374,5 +375,50 @@ func TestSettings(t *testing.T) {
 				t.Errorf("%v, want one fault at %q", faults, c.key)
 			}
 		})
+	}
+}
+
+// TestFaultsSayWhere: whatever is missing or malformed among the settings that
+// stand in a provider's console is told with the place.
+func TestFaultsSayWhere(t *testing.T) {
+	halves := map[string]Config{
+		"okta": {Domain: "dev.okta.com", AuthorizationServer: "a/b"}, "cognito": {UserPoolID: "eu-west-1_Ab1", Region: "us-east-1"},
+	}
+	for _, k := range Kinds() {
+		told := map[string]bool{}
+		junk := Config{
+			Type: k.Type, ClientID: "a b/c", ClientAuth: "basic", TenantID: "x", AllowedTenants: []string{"x"}, Domain: "https://x", AuthorizationServer: "a/b",
+			UserPoolID: "x", Region: "y", HostedDomains: []string{"@x"}, AllowedTeams: []string{"x"}, AllowedClients: []string{"x"}, APIVersion: "x",
+			Issuer: "x", BaseURL: "x",
+		}
+		v := reflect.ValueOf(&junk).Elem()
+		for i := range v.NumField() {
+			if key := v.Type().Field(i).Tag.Get("yaml"); !slices.Contains(commonKeys, key) && !slices.Contains(k.Keys, key) {
+				v.Field(i).SetZero()
+			}
+		}
+		for _, c := range []Config{{Type: k.Type}, {Type: k.Type, Validation: "introspection"}, {Type: k.Type, Validation: "profile"}, junk, halves[k.Type]} {
+			c.Type = k.Type
+			for _, f := range Check(c) {
+				key, _, _ := strings.Cut(f.Key, "[")
+				told[key] = true
+				switch place := k.Places[key]; {
+				case key == "validation" || key == "app_binding" || key == "cloud": // our own words, in no console
+				case place == "" && (key == "base_url" || strings.HasPrefix(key, "endpoints.")): // of the administrator's own server
+				case place == "":
+					t.Errorf("%s: nothing says where %s stands: %s", k.Type, f.Key, f.Problem)
+				case !strings.HasSuffix(f.Problem, "; it stands "+place) || strings.Count(f.Problem, "it stands") != 1:
+					t.Errorf("%s: %s: %s", k.Type, f.Key, f.Problem)
+				}
+			}
+		}
+		if len(told) == 0 {
+			t.Errorf("%s: nothing is asked for", k.Type)
+		}
+		for key := range k.Places {
+			if !told[key] && !slices.Contains([]string{"client_secret", "client_key", "audiences", "allowed_clients", "realm", "issuer", "endpoints.userinfo"}, key) {
+				t.Errorf("%s: where %s stands is never told", k.Type, key)
+			}
+		}
 	}
 }

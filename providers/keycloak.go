@@ -17,13 +17,22 @@ var keycloak = Kind{
 			c.Issuer = strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
 		}
 	},
+	Places: map[string]string{
+		"base_url":      "before /realms/ in the address that Realm settings → Endpoints → OpenID Endpoint Configuration has",
+		"realm":         "behind /realms/ in the address that Realm settings → Endpoints → OpenID Endpoint Configuration has",
+		"issuer":        "in Realm settings → Endpoints → OpenID Endpoint Configuration, as issuer",
+		"client_id":     "under Clients, as Client ID",
+		"client_secret": "under Clients → the client → Credentials, as Client Secret",
+		"client_key":    "with whoever made the certificate under Clients → the client → Keys",
+		"audiences":     "under Clients → the app's client → Client scopes → its dedicated scope → Add mapper → Audience",
+	},
 	Check: func(c Config) []authz.Fault {
 		faults := checkedFaults(c)
 		if issuerOf(c) == "" {
-			faults = append(faults, authz.Fault{Key: "base_url", Problem: "is missing: give base_url and realm, or issuer as it stands in Realm settings → Endpoints → OpenID Endpoint Configuration"})
+			faults = append(faults, authz.Fault{Key: "base_url", Problem: "is missing: give base_url and realm, or issuer"})
 		}
 		if slices.Contains(c.Audiences, "account") {
-			faults = append(faults, authz.Fault{Key: "audiences", Problem: "account is in nearly every token of the realm and binds nothing; add an audience mapper to the client (Clients → … → Client scopes → Add mapper → Audience)"})
+			faults = append(faults, authz.Fault{Key: "audiences", Problem: "account is in nearly every token of the realm and binds nothing; add an audience mapper to the client"})
 		}
 		return faults
 	},

@@ -62,6 +62,12 @@ func Check(c Config) []authz.Fault {
 	if k.Check != nil {
 		faults = append(faults, k.Check(Prepare(c))...)
 	}
+	for i := range faults {
+		key, _, _ := strings.Cut(faults[i].Key, "[")
+		if place := k.Places[key]; place != "" {
+			faults[i].Problem += "; it stands " + place
+		}
+	}
 	return faults
 }
 

@@ -10,8 +10,16 @@ import (
 // by introspection, and for the user's profile where there is a userinfo
 // endpoint.
 var oauth2 = Kind{
-	Type:   "oauth2",
-	Keys:   []string{"issuer"},
+	Type: "oauth2",
+	Keys: []string{"issuer"},
+	Places: map[string]string{
+		"issuer":                  "in the server's metadata (/.well-known/oauth-authorization-server), as issuer",
+		"client_id":               "with our client in the server's console",
+		"client_secret":           "with our client in the server's console",
+		"audiences":               "in the server's answers as aud",
+		"endpoints.introspection": "in the server's metadata (/.well-known/oauth-authorization-server), as introspection_endpoint",
+		"endpoints.userinfo":      "in the server's metadata (/.well-known/openid-configuration), as userinfo_endpoint",
+	},
 	Check:  checkOAuth2,
 	Shape:  oauth2Shape,
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },

@@ -13,6 +13,12 @@ import (
 var oidc = Kind{
 	Type: "oidc",
 	Keys: []string{"issuer"},
+	Places: map[string]string{
+		"issuer":        "in the provider's metadata (/.well-known/openid-configuration), as issuer",
+		"client_id":     "with our client in the provider's console",
+		"client_secret": "with our client in the provider's console",
+		"audiences":     "in the tokens as aud, and in the provider's console as the audience, resource or identifier of the API",
+	},
 	Check: func(c Config) []authz.Fault {
 		faults := checkedFaults(c)
 		if c.Issuer == "" && c.Endpoints.Issuer == "" {

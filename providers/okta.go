@@ -32,7 +32,15 @@ var okta = Kind{
 			c.Algorithms = []string{"RS256"} // all that Okta signs with
 		}
 	},
-	Check:  checkOkta,
+	Check: checkOkta,
+	Places: map[string]string{
+		"domain":               "in the Admin Console's menu under your name, as dev-123456.okta.com",
+		"authorization_server": "under Security → API → Authorization Servers, at the end of the Issuer URI",
+		"issuer":               "under Security → API → Authorization Servers, as Issuer URI",
+		"audiences":            "under Security → API → Authorization Servers, in the column Audience, as api://default",
+		"client_id":            "under Applications → the app → General, as Client ID",
+		"client_secret":        "under Applications → the app → General → Client Credentials",
+	},
 	Shape:  oktaShape,
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },
 	New:    newOkta,
@@ -53,13 +61,13 @@ func checkOkta(c Config) []authz.Fault {
 	label, _, _ := strings.Cut(host, ".")
 	switch {
 	case c.Domain == "" && issuerOf(c) == "":
-		faults = append(faults, authz.Fault{Key: "domain", Problem: "is missing; it stands in the Admin Console's menu under your name, as dev-123456.okta.com"})
+		faults = append(faults, authz.Fault{Key: "domain", Problem: "is missing"})
 	case strings.ContainsAny(c.Domain, "/: "), c.Domain != "" && !strings.Contains(c.Domain, "."):
 		faults = append(faults, authz.Fault{Key: "domain", Problem: fmt.Sprintf("%q is not a domain, as dev-123456.okta.com: no https:// and no path", c.Domain)})
 	case strings.HasSuffix(label, "-admin"):
 		faults = append(faults, authz.Fault{Key: "domain", Problem: fmt.Sprintf("%q is that of the Admin Console; take it without -admin", c.Domain)})
 	case strings.ContainsAny(c.AuthorizationServer, "/: "):
-		faults = append(faults, authz.Fault{Key: "authorization_server", Problem: fmt.Sprintf("%q is not an id, as default or aus1a2b3c; it stands under Security → API → Authorization Servers, at the end of the Issuer URI", c.AuthorizationServer)})
+		faults = append(faults, authz.Fault{Key: "authorization_server", Problem: fmt.Sprintf("%q is not an id, as default or aus1a2b3c", c.AuthorizationServer)})
 	}
 	if c.Validation == "introspection" {
 		return faults
@@ -68,7 +76,7 @@ func checkOkta(c Config) []authz.Fault {
 		return append(faults, authz.Fault{Key: "validation", Problem: "is to be introspection: the keys of the org authorization server's tokens are not published; or name an authorization_server (Security → API)"})
 	}
 	if len(c.Audiences) == 0 {
-		faults = append(faults, authz.Fault{Key: "audiences", Problem: "is missing; it stands under Security → API → Authorization Servers, in the column Audience, as api://default"})
+		faults = append(faults, authz.Fault{Key: "audiences", Problem: "is missing"})
 	}
 	return faults
 }

@@ -57,9 +57,12 @@ type Kind struct {
 	// Defaults fills in what the administrator left out.
 	Defaults func(*Config)
 
-	// Check returns all that is wrong with c after Defaults, each fault with
-	// where in the provider's console the right value stands.
+	// Check returns all that is wrong with c after Defaults.
 	Check func(c Config) []authz.Fault
+
+	// Places says where in the provider's console the right value of a key
+	// stands: it is told with every fault of that key.
+	Places map[string]string
 
 	// Warn returns what c allows that is weaker than it looks; nil: nothing.
 	Warn func(c Config) []authz.Fault

@@ -23,6 +23,10 @@ var slack = Kind{
 	Keys:     []string{"allowed_teams", "allow_bots"},
 	Defaults: func(c *Config) { setDefault(&c.Endpoints.API, "https://slack.com/api") },
 	Check:    checkSlack,
+	Places: map[string]string{
+		"allowed_teams":   "in the address of Slack in a browser, app.slack.com/client/T0123…, or under Organization settings → Organization ID, as E0123…",
+		"allowed_clients": "at api.slack.com/apps → the app → Basic Information, as App ID",
+	},
 	Warn: func(c Config) []authz.Fault {
 		warnings := []authz.Fault{{Key: "allowed_teams", Problem: "is all that binds a user's token of Slack: one of any app that is installed in these workspaces is accepted"}}
 		if c.AllowBots && len(c.AllowedClients) == 0 {
@@ -51,16 +55,16 @@ func checkSlack(c Config) []authz.Fault {
 	_, mapping := newMapper(c, "")
 	faults := append(endpointFaults(c), mapping...)
 	if len(c.AllowedTeams) == 0 {
-		faults = append(faults, authz.Fault{Key: "allowed_teams", Problem: "is missing: without it a token of any workspace in the world would be taken; the id stands in the address of Slack in a browser, app.slack.com/client/T0123…"})
+		faults = append(faults, authz.Fault{Key: "allowed_teams", Problem: "is missing: without it a token of any workspace in the world would be taken"})
 	}
 	for i, t := range c.AllowedTeams {
 		if !slackTeam.MatchString(t) {
-			faults = append(faults, authz.Fault{Key: fmt.Sprintf("allowed_teams[%d]", i), Problem: fmt.Sprintf("%q is not the id of a workspace (T0123ABC) or an enterprise (E0123ABC); it stands in the address of Slack in a browser", t)})
+			faults = append(faults, authz.Fault{Key: fmt.Sprintf("allowed_teams[%d]", i), Problem: fmt.Sprintf("%q is not the id of a workspace (T0123ABC) or an enterprise (E0123ABC)", t)})
 		}
 	}
 	for i, a := range c.AllowedClients {
 		if !slackApp.MatchString(a) || !c.AllowBots {
-			faults = append(faults, authz.Fault{Key: fmt.Sprintf("allowed_clients[%d]", i), Problem: fmt.Sprintf("%q: with type slack these are ids of apps, as A0123ABC (api.slack.com/apps → the app → Basic Information), and need allow_bots: true: only a bot's token can be told to be of an app", a)})
+			faults = append(faults, authz.Fault{Key: fmt.Sprintf("allowed_clients[%d]", i), Problem: fmt.Sprintf("%q: with type slack these are ids of apps, as A0123ABC, and need allow_bots: true: only a bot's token can be told to be of an app", a)})
 		}
 	}
 	if c.Validation != "" && c.Validation != "profile" {
