@@ -241,11 +241,12 @@ func (s *Steps) rule(c *compiledRule, named *Rule) {
 // A verdict is what a request stands under: its rule and, where its path can
 // be read in several ways, the rules of the other readings.
 type verdict struct {
-	rule   *compiledRule
-	others []*compiledRule
-	host   string
-	path   string
-	reason Reason // where there is none
+	rule     *compiledRule
+	others   []*compiledRule
+	host     string
+	path     string
+	readings []string // further ones of an ambiguous path
+	reason   Reason   // where there is none
 }
 
 // under finds the rule of a request, or says that it is not to be read.
@@ -271,8 +272,11 @@ func (e *Engine) under(q *Request) (verdict, bool) {
 	if unclear {
 		return verdict{reason: ReasonUnreadable}, false
 	}
-	if t.ambiguous && strictness(v.rule) < strictness(e.fallback) {
-		v.rule = e.fallback
+	if t.ambiguous {
+		v.readings = t.others
+		if strictness(v.rule) < strictness(e.fallback) {
+			v.rule = e.fallback
+		}
 	}
 	return v, true
 }
@@ -290,10 +294,24 @@ func strictness(c *compiledRule) int {
 	return [...]int{Public: 0, Optional: 1, Authenticated: 2, DenyAll: 3}[c.Access]
 }
 
-// admits asks every rule that the request may stand under.
+// admits asks every rule that the request may stand under, about every reading
+// of its path: what a token may be used for, what only reads and what an
+// expression says can hang on it.
 func (v *verdict) admits(q *Request, d *Decision, now time.Time, steps *Steps) (Outcome, Reason) {
 	who := applicant{d.Identity, v.host, v.path, now}
-	outcome, reason := v.rule.admits(q, &who, steps)
+	outcome, reason := v.admitsAt(q, d, &who, steps)
+	for _, path := range v.readings {
+		if outcome != Allowed {
+			break
+		}
+		who.path = path
+		outcome, reason = v.admitsAt(q, d, &who, steps)
+	}
+	return outcome, reason
+}
+
+func (v *verdict) admitsAt(q *Request, d *Decision, who *applicant, steps *Steps) (Outcome, Reason) {
+	outcome, reason := v.rule.admits(q, who, steps)
 	for _, r := range v.others {
 		if outcome != Allowed {
 			break
@@ -304,7 +322,7 @@ func (v *verdict) admits(q *Request, d *Decision, now time.Time, steps *Steps) (
 		if !r.trusts(d.Provider) {
 			return Unauthenticated, ReasonNoOwner
 		}
-		outcome, reason = r.admits(q, &who, steps)
+		outcome, reason = r.admits(q, who, steps)
 	}
 	return outcome, reason
 }

@@ -128,6 +128,40 @@ func TestDenyHoldsForEveryReading(t *testing.T) {
 	}
 }
 
+// What hangs on the path beside the rules holds for every reading too.
+func TestLimitsHoldForEveryReading(t *testing.T) {
+	b := bookOf("l-")
+	b.known["l-one"] = Identity{User: "bob", Limits: &Limits{Paths: []string{"/a/b"}}}
+	b.known["l-all"] = Identity{User: "bob", Limits: &Limits{Paths: []string{"/**"}}}
+	b.known["l-read"] = Identity{User: "bob", Limits: &Limits{ReadOnly: true}}
+	e := newEngine(t, Policy{
+		Paths:     PathPolicy{EncodedSlash: AllowAmbiguous, Parameters: AllowAmbiguous},
+		Providers: []NamedProvider{{Name: "local", Provider: b}},
+		Rules:     []Rule{{Match: Match{Paths: []string{"/**"}}, Preset: "jira"}},
+	})
+	for _, c := range []struct {
+		token, method, path string
+		want                Outcome
+	}{
+		{"l-one", "GET", "/a/b", Allowed},
+		{"l-one", "GET", "/a%2Fb", Forbidden},
+		{"l-one", "GET", "/a/b;x=y", Forbidden},
+		{"l-all", "GET", "/a%2Fb", Allowed},
+		{"l-all", "GET", "/a/b;x=y", Allowed},
+		{"l-read", "POST", "/rest/api/2/search", Allowed},
+		{"l-read", "POST", "/rest/api/2%2Fsearch", Forbidden},
+		{"l-read", "GET", "/rest;x/plugins/1.0", Forbidden},
+		{"l-read", "GET", "/rest/plugins;x/1.0", Forbidden},
+		{"l-read", "GET", "/rest/api;x/2/search", Allowed},
+	} {
+		q := get(c.path, "authorization: Bearer "+c.token)
+		q.Method = c.method
+		if d := e.Decide(t.Context(), q); d.Outcome != c.want {
+			t.Errorf("%s: %s %s: %v/%v, want %v", c.token, c.method, c.path, d.Outcome, d.Reason, c.want)
+		}
+	}
+}
+
 func TestHostName(t *testing.T) {
 	for in, want := range map[string]string{
 		"api.example.com": "api.example.com", "API.Example.COM:8443": "api.example.com", "api.example.com.": "api.example.com",

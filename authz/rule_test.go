@@ -2,40 +2,127 @@ package authz
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
 
+// presetCases are requests that only read by what a product makes of them, or
+// that do not.
+var presetCases = []struct {
+	preset, request string
+	reads           bool
+}{
+	{"", "GET /rest/plugins/1.0/", true},
+	{"", "HEAD /x", true},
+	{"", "OPTIONS /x", true},
+	{"", "TRACE /x", false},
+	{"", "POST /rest/api/2/search", false},
+	{"", "PROPFIND /x", false},
+
+	{"jira", "GET /rest/api/2/issue/X-1", true},
+	{"jira", "GET /rest/api/2/search?jql=project=X", true},
+	{"jira", "GET /browse/X-1", true},
+	{"jira", "POST /rest/api/2/issue", false},
+	{"jira", "POST /rest/api/2/issue/X-1/comment", false},
+	{"jira", "PUT /rest/api/2/issue/X-1", false},
+	{"jira", "DELETE /rest/api/2/issue/X-1", false},
+	{"jira", "POST /rest/api/2/search", true},
+	{"jira", "POST /rest/api/latest/search", true},
+	{"jira", "POST /rest/api/2/search/", true},
+	{"jira", "POST /rest/api/2/search/x", false},
+	{"jira", "POST /rest/api/search", false},
+	{"jira", "PUT /rest/api/2/search", false},
+	{"jira", "POST /rest/api/2/worklog/list", true},
+	{"jira", "POST /rest/assets/1.0/object/navlist/aql", true},
+	{"jira", "POST /rest/assets/1.0/object/create", false},
+	{"jira", "POST /rest/agile/1.0/backlog/issue", false},
+	{"jira", "POST /rest/auth/1/session", false},
+	{"jira", "GET /rest/plugins/1.0/", false},
+	{"jira", "HEAD /rest/plugins/1.0/", false},
+	{"jira", "GET /rest/pat/latest/tokens", false},
+	{"jira", "GET /rest/applinks/latest/applicationlink", false},
+	{"jira", "GET /rest/scriptrunner/latest/custom/createBranch?issue=X-1", false},
+
+	// under a context path
+	{"jira", "POST /jira/rest/api/2/search", true},
+	{"jira", "POST /jira/rest/api/2/issue", false},
+	{"jira", "GET /jira/rest/plugins/1.0/", false},
+	{"jira", "POST /x/jira/rest/api/2/search", false},
+	{"jira", "POST /rest/rest/api/2/search", false},
+	{"jira", "GET /", true},
+	{"jira", "GET /jira", true},
+
+	{"confluence", "GET /rest/api/content/", true},
+	{"confluence", "GET /rest/api/search?cql=x", true},
+	{"confluence", "POST /rest/api/content/", false},
+	{"confluence", "POST /rest/api/contentbody/convert/view", true},
+	{"confluence", "POST /rest/api/contentbody", false},
+	{"confluence", "POST /wiki/rest/api/contentbody/convert/view", true},
+	{"confluence", "GET /wiki/rest/plugins/1.0/", false},
+	{"confluence", "POST /rest/api/2/search", false},
+
+	{"bitbucket", "GET /rest/api/latest/projects", true},
+	{"bitbucket", "POST /rest/api/latest/projects", false},
+	{"bitbucket", "POST /rest/api/latest/projects/P/repos/r/pull-requests/1/merge", false},
+	{"bitbucket", "POST /rest/search/latest/search", true},
+	{"bitbucket", "POST /rest/build-status/latest/commits/stats", true},
+	{"bitbucket", "POST /rest/build-status/latest/commits/abc", false},
+	{"bitbucket", "POST /rest/api/latest/markup/preview", true},
+	{"bitbucket", "GET /rest/access-tokens/latest/users/alice", false},
+	{"bitbucket", "GET /scm/p/r.git/info/refs?service=git-upload-pack", true},
+	{"bitbucket", "GET /scm/p/r.git/info/refs", true},
+	{"bitbucket", "GET /scm/~alice/r.git/info/refs?service=git-upload-pack", true},
+	{"bitbucket", "POST /scm/p/r.git/git-upload-pack", true},
+	{"bitbucket", "GET /scm/p/r.git/info/refs?service=git-receive-pack", false},
+	{"bitbucket", "GET /scm/p/r.git/info/refs?x=y&service=git-receive-pack", false},
+	{"bitbucket", "GET /scm/p/r.git/info/refs?service=GIT-RECEIVE-PACK", false},
+	{"bitbucket", "GET /scm/p/r.git/info/refs?service=git%2Dreceive-pack", false},
+	{"bitbucket", "GET /scm/p/r.git/info/refs/?service=git-receive-pack", false},
+	{"bitbucket", "HEAD /scm/p/r.git/info/refs?service=git-receive-pack", false},
+	{"bitbucket", "POST /scm/p/r.git/git-receive-pack", false},
+	{"bitbucket", "POST /scm/p/r.git/git-upload-pack/git-receive-pack", false},
+	{"bitbucket", "POST /scm/p/r.git/info/lfs/objects/batch", false}, // its body says which
+	{"bitbucket", "PUT /scm/p/r.git/x", false},
+	{"bitbucket", "GET /git/scm/p/r.git/info/refs?service=git-receive-pack", false},
+	{"bitbucket", "POST /git/scm/p/r.git/git-upload-pack", true},
+}
+
+// newLocal knows two API tokens: one that may only read, and one that may write.
+func newLocal(t *testing.T) *book {
+	t.Helper()
+	b := bookOf("l-")
+	b.known["l-read-only"] = Identity{User: "bob", Limits: &Limits{ReadOnly: true}}
+	b.known["l-any"] = Identity{User: "bob", Limits: &Limits{}}
+	return b
+}
+
 func TestPresets(t *testing.T) {
 	a := bookOf("a-", "alice")
 	a.known["a-alice"] = Identity{User: "alice", Groups: []string{"readers"}}
-	for _, c := range []struct {
-		preset, method, path string
-		want                 Outcome
-	}{
-		{"jira", "GET", "/rest/api/2/issue/X-1", Allowed},
-		{"jira", "POST", "/rest/api/2/issue", Forbidden},
-		{"jira", "POST", "/rest/api/2/search", Allowed},
-		{"jira", "POST", "/rest/api/2/search/", Allowed},
-		{"jira", "PUT", "/rest/api/2/search", Forbidden},
-		{"jira", "GET", "/rest/plugins/1.0/", Forbidden},
-		{"confluence", "POST", "/rest/api/content/", Forbidden},
-		{"confluence", "GET", "/rest/api/content/", Allowed},
-		{"bitbucket", "GET", "/scm/p/r.git/info/refs?service=git-upload-pack", Allowed},
-		{"bitbucket", "POST", "/scm/p/r.git/git-upload-pack", Allowed},
-		{"bitbucket", "GET", "/scm/p/r.git/info/refs?service=git-receive-pack", Forbidden},
-		{"bitbucket", "GET", "/scm/p/r.git/info/refs?service=git%2Dreceive-pack", Forbidden},
-		{"bitbucket", "POST", "/scm/p/r.git/git-receive-pack", Forbidden},
-		{"bitbucket", "POST", "/scm/p/r.git/info/lfs/objects/batch", Forbidden},
-	} {
+	limited := newLocal(t)
+	for _, c := range presetCases {
 		e := newEngine(t, Policy{
-			Providers: []NamedProvider{{Name: "a", Provider: a}},
-			Rules:     []Rule{{Preset: c.preset, ReadOnlyGroups: []string{"readers"}}},
+			Providers: []NamedProvider{{Name: "a", Provider: a}, {Name: "local", Provider: limited}},
+			Rules:     []Rule{{Match: Match{Paths: []string{"/**"}}, Preset: c.preset, ReadOnlyGroups: []string{"readers"}}},
 		})
-		q := get(c.path, "authorization: Bearer a-alice")
-		q.Method = c.method
-		if d := e.Decide(t.Context(), q); d.Outcome != c.want || d.Rule == nil {
-			t.Errorf("%s: %s %s: %v/%v", c.preset, c.method, c.path, d.Outcome, d.Reason)
+		method, path, _ := strings.Cut(c.request, " ")
+		want := map[bool]Outcome{true: Allowed, false: Forbidden}[c.reads]
+		for name, token := range map[string]string{"group that may only read": "a-alice", "token that may only read": "l-read-only"} {
+			q := get(path, "authorization: Bearer "+token)
+			q.Method = method
+			if d := e.Decide(t.Context(), q); d.Outcome != want || want == Forbidden && d.Reason != ReasonReadOnly {
+				t.Errorf("%s, %s: %s: %v/%v", c.preset, name, c.request, d.Outcome, d.Reason)
+			}
+			q.Headers = append(q.Headers, Header{"x-http-method-override", "DELETE"})
+			if d := e.Decide(t.Context(), q); d.Outcome == Allowed {
+				t.Errorf("%s, %s: %s with another method in a header: %v", c.preset, name, c.request, d.Outcome)
+			}
+		}
+		q := get(path, "authorization: Bearer l-any")
+		q.Method = method
+		if d := e.Decide(t.Context(), q); d.Outcome != Allowed {
+			t.Errorf("%s: %s with a token that may write: %v/%v", c.preset, c.request, d.Outcome, d.Reason)
 		}
 	}
 	e := newEngine(t, Policy{Rules: []Rule{{Preset: "jira", Access: DenyAll}}})
