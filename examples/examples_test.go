@@ -15,6 +15,7 @@ import (
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/realtest"
+	"github.com/gatelodge/gatelodge/internal/trial"
 	"github.com/gatelodge/gatelodge/providers"
 	"github.com/gatelodge/gatelodge/providers/providertest"
 )
@@ -72,6 +73,38 @@ func request(authorization string) authz.Request {
 		q.Headers = []authz.Header{{Name: "authorization", Value: authorization}}
 	}
 	return q
+}
+
+// TestCases decides every cases.yaml under the configuration beside it.
+func TestCases(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*/cases.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d tables of cases: %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases, err := trial.ReadCases(text)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		settings, _, err := config.Load(filepath.Join(filepath.Dir(file), "config.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		results, err := cases.Run(t.Context(), settings, time.Now())
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, r := range results {
+			if !r.Passed {
+				t.Errorf("%s: %s: %v", file, r.Name, r.Problems)
+			}
+		}
+	}
 }
 
 // keycloakKeys is where the containers of docker-compose.yml find the keys.
