@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/gatelodge/gatelodge/internal/realtest"
+	"github.com/gatelodge/gatelodge/providers/providertest"
 )
 
 // A pageRun is a page of the examples that is done as it is written, from its
@@ -24,6 +26,8 @@ type pageRun struct {
 	config string   // the file that the page works with
 	pairs  []string // what is exchanged in it and in the commands, as by strings.NewReplacer
 	env    []string
+	token  string // in the place of one that is fetched
+	skip   string // what is in blocks that need the provider itself
 }
 
 // TestPageOIDC does what examples/oidc says, with the real OpenID provider.
@@ -61,7 +65,58 @@ func TestPageAPITokens(t *testing.T) {
 	pageRun{name: "api-tokens", config: "config.yaml"}.run(t)
 }
 
+// TestPagesOfHostedProviders does what the pages say of the providers that no test
+// can reach: recorded answers stand in for them, and a recorded token for one that
+// is fetched.
+func TestPagesOfHostedProviders(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		good, env string
+		pairs     []string // $URL is the server's
+		endpoints string
+		skip      string
+	}{
+		"oauth2": {
+			env: "OAUTH2_CLIENT_SECRET=s:cret /", skip: "grant_type=client_credentials",
+			pairs: []string{"https://sso.example.com/introspect", "$URL/introspect", "client_id: wiki-api", "client_id: \"api:1\""},
+		},
+		"entra":    {endpoints: "{jwks: $URL/keys}", skip: "config-graph.yaml"},
+		"okta":     {endpoints: "{jwks: $URL/keys}"},
+		"cognito":  {endpoints: "{jwks: $URL/keys}", skip: "client-credentials"},
+		"google":   {good: "good-domain", endpoints: "{tokeninfo: $URL/tokeninfo, userinfo: $URL/v1/userinfo}"},
+		"github":   {good: "good-organizations", env: "GITHUB_CLIENT_SECRET=gh-secret", endpoints: "{api: $URL}"},
+		"gitlab":   {pairs: []string{"https://gitlab.com", "$URL"}},
+		"slack":    {endpoints: "{api: $URL/api}"},
+		"facebook": {env: "FACEBOOK_APP_SECRET=fb-secret", endpoints: "{graph: $URL}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := providertest.NewServer(t)
+			folder := "../../providers/testdata/" + name + "/"
+			good := providertest.ReadCase(t, folder+cmp.Or(c.good, "good")+".txtar", server)
+			server.Play(good)
+			server.Otherwise(providertest.ReadCase(t, folder+"refused.txtar", server))
+			more := "    type: " + name + "\n    ca_file: " + server.CAFile + "\n"
+			if c.endpoints != "" {
+				more += "    endpoints: " + c.endpoints + "\n"
+			}
+			run := pageRun{
+				name: name, config: "config.yaml", token: good.Token, skip: c.skip,
+				pairs: append(c.pairs, "    type: "+name+"\n", more),
+			}
+			if c.env != "" {
+				run.env = []string{c.env}
+			}
+			for i := range run.pairs {
+				run.pairs[i] = strings.ReplaceAll(run.pairs[i], "$URL", server.URL)
+			}
+			run.run(t)
+		})
+	}
+}
+
 func (p pageRun) run(t *testing.T) {
+	t.Helper()
 	folder := "../../examples/" + p.name
 	page, err := os.ReadFile(folder + "/README.md")
 	if err != nil {
@@ -81,8 +136,8 @@ func (p pageRun) run(t *testing.T) {
 	)...)
 	listen := fmt.Sprintf("listen: {grpc: \"127.0.0.1:%d\", admin: \"127.0.0.1:%d\"}\n", realtest.FreePort(t), realtest.FreePort(t))
 	files := map[string]string{
-		p.config: listen + exchange.Replace(string(settings)), "page.sh": pageScript(exchange, string(page)), "build.log": "nothing\n",
-		"page.txtar": "exec sh -eu page.sh\nstdout 'HTTP/1.1 200'\nstdout '\"alice\"'\n",
+		p.config: listen + exchange.Replace(string(settings)), "page.sh": p.script(exchange, string(page)), "build.log": "nothing\n",
+		"page.txtar": "exec sh -eu page.sh\nstdout 'decision: +allow'\nstdout 'HTTP/1.1 200'\nstdout 'x-forwarded-user'\n",
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, p.name+".txtar"), []byte(files["page.txtar"]), 0o600); err != nil {
@@ -107,14 +162,20 @@ var promised = regexp.MustCompile(`^(.*?)\s+# .*?\b(allow \(200|deny \(401|200|4
 
 // pageScript makes a shell script of the commands of a page. What a comment
 // promises ("# 401") must come, and what is started in the background is ended.
-func pageScript(exchange *strings.Replacer, page string) string {
+func (p pageRun) script(exchange *strings.Replacer, page string) string {
 	var b strings.Builder
-	b.WriteString("pids=\ntrap 'kill $pids 2>/dev/null; wait' EXIT\n")
+	if p.token != "" {
+		b.WriteString("export TOKEN='" + p.token + "'\n")
+	}
+	b.WriteString("pids=\ntrap 'kill -KILL $pids; wait 2>/dev/null' EXIT\n")
 	for _, m := range fenced.FindAllStringSubmatch(page, -1) {
-		if m[1] != "sh" || strings.Contains(m[2], "docker ") {
+		if m[1] != "sh" || strings.Contains(m[2], "docker ") || p.skip != "" && strings.Contains(m[2], p.skip) {
 			continue
 		}
 		for line := range strings.Lines(strings.ReplaceAll(m[2], "\\\n", " ")) {
+			if p.token != "" && strings.HasPrefix(line, "export ") {
+				continue // a token or secret of one's own
+			}
 			b.WriteString(pageLine(exchange.Replace(strings.TrimRight(line, "\n"))))
 		}
 	}

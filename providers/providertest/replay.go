@@ -34,6 +34,9 @@ type Server struct {
 	keyPaths []string // of its keys; none: /keys
 	fault    Fault
 	calls    []Call
+
+	token     string // of the case that is played
+	otherwise *Case  // answers about other tokens; nil: it is not asked about any
 }
 
 // patience is a timeout that no test comes to on a busy machine.
@@ -84,7 +87,7 @@ func sharedKey(t testing.TB) Key {
 func (s *Server) Play(c *Case) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plays = c.exchanges
+	s.plays, s.token = c.exchanges, c.Token
 	s.keys.extra = c.keyMembers
 }
 
@@ -103,6 +106,29 @@ func (s *Server) ServeKeys(paths ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keyPaths = paths
+}
+
+// Otherwise makes the server answer as it is recorded in c when it is asked about
+// another token than that of the case it plays.
+func (s *Server) Otherwise(c *Case) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.otherwise = c
+}
+
+// about reports whether a call brings a token.
+func (c *Call) about(token string) bool {
+	return strings.Contains(c.Target+c.Body+c.Header.Get("Authorization"), token)
+}
+
+// answerTo returns what the case answers at the call's path, whatever it is asked.
+func (c *Case) answerTo(call *Call) *exchange {
+	for name, e := range c.exchanges {
+		if pathOf(name) == pathOf(call.Method+" "+call.Target) {
+			return e
+		}
+	}
+	return nil
 }
 
 // Fail makes every answer fail from now on; None ends that.
@@ -145,8 +171,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if played != nil {
 		played.used = true
 	}
+	var other *exchange
+	if s.otherwise != nil && !call.about(s.token) {
+		other = s.otherwise.answerTo(&call)
+	}
 	s.mu.Unlock()
 	switch {
+	case other != nil:
+		other.answer(w)
 	case fault != None && fault != Untrusted:
 		var good []byte
 		if played != nil {
