@@ -90,6 +90,7 @@ func newGitHub(c Config, env Env) (Provider, error) {
 		return nil, err
 	}
 	g := &githubApp{client: p.client, now: env.Now, api: c.Endpoints.API, id: c.ClientID, secret: c.ClientSecret, groups: c.Groups}
+	g.email = slices.Contains(c.Email, "email") || slices.Contains(c.Username, "email")
 	p.screen, p.prove = githubScreen, g.prove
 	p.never = "client_id and client_secret are to be those of the app that the users' tokens were issued to"
 	return p, nil
@@ -114,6 +115,7 @@ type githubApp struct {
 	id     string
 	secret authz.Secret
 	groups []string // paths: organizations and teams cost a call each
+	email  bool     // so does the user's address
 }
 
 func (g *githubApp) prove(ctx context.Context, token string, _ *proof) (*proof, error) {
@@ -139,6 +141,9 @@ func (g *githubApp) prove(ctx context.Context, token string, _ *proof) (*proof, 
 	found.subject = strconv.FormatInt(id, 10)
 	found.attrs["id"] = found.subject // a login can be renamed, and then be another's
 	found.app = textAt(found.attrs, "type") == "Bot"
+	if err := g.address(ctx, token, found); err != nil {
+		return nil, err
+	}
 	return found, g.memberships(ctx, token, found)
 }
 
@@ -195,26 +200,6 @@ func (g *githubApp) check(ctx context.Context, token string, found *proof) error
 	return nil
 }
 
-// get makes a call with the user's own token.
-func (g *githubApp) get(ctx context.Context, token, path string) (*reply, error) {
-	r, err := g.client.getAs(ctx, g.api+path, token, g.header())
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case r.Status == http.StatusOK:
-		return r, nil
-	case r.Status == http.StatusUnauthorized:
-		return nil, authz.Reject(authz.ReasonInactive, "GitHub does not take the token (401)")
-	case r.Status == http.StatusForbidden && r.Header.Get("X-GitHub-SSO") != "":
-		return nil, authz.Reject(authz.ReasonInactive, "the token is not authorized for the organization's single sign-on")
-	}
-	if err := g.trouble(r); err != nil {
-		return nil, err
-	}
-	return nil, r.unexpected()
-}
-
 // trouble knows GitHub's way of throttling: 403, also of good tokens after
 // somebody sent several bad ones.
 func (g *githubApp) trouble(r *reply) error {
@@ -233,50 +218,4 @@ const githubVersion = "2022-11-28"
 
 func (g *githubApp) header() http.Header {
 	return http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {githubVersion}}
-}
-
-// githubPage is how many memberships are asked for; who has more has a list
-// that is not whole.
-const githubPage = 100
-
-// memberships adds the organizations and teams of the user, where groups are
-// made of them. A token without the scope for it shows only a part.
-func (g *githubApp) memberships(ctx context.Context, token string, found *proof) error {
-	for name, path := range map[string]string{"organizations": "/user/orgs", "teams": "/user/teams"} {
-		if !slices.Contains(g.groups, name) || found.app {
-			continue
-		}
-		granted := scopes(found.attrs)
-		if !slices.ContainsFunc([]string{"read:org", "write:org", "admin:org"}, func(s string) bool { return slices.Contains(granted, s) }) {
-			found.groupsUnknown = true
-			continue
-		}
-		r, err := g.get(ctx, token, fmt.Sprintf("%s?per_page=%d", path, githubPage))
-		if err != nil {
-			return err
-		}
-		list, err := r.list()
-		if err != nil {
-			return err
-		}
-		found.groupsUnknown = found.groupsUnknown || len(list) >= githubPage
-		found.attrs[name] = githubNames(list)
-	}
-	return nil
-}
-
-// githubNames are logins of organizations, or organization/team.
-func githubNames(list []any) []any {
-	names := []any{}
-	for _, e := range list {
-		o, _ := e.(map[string]any)
-		name := textAt(o, "login")
-		if org, ok := o["organization"].(map[string]any); ok {
-			name = textAt(org, "login") + "/" + textAt(o, "slug")
-		}
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
 }

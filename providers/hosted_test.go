@@ -118,6 +118,8 @@ func TestConformanceGitHub(t *testing.T) {
 				c.AllowPersonalTokens = true
 			case "groups":
 				c.Groups = []string{"organizations", "teams"}
+			case "email":
+				c.Username = []string{"email"}
 			}
 			return c
 		}),
@@ -192,6 +194,58 @@ func TestEntraKeys(t *testing.T) {
 	const base = "/11111111-2222-3333-4444-555555555555/discovery"
 	if want := []string{base + "/keys", base + "/v2.0/keys"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestEntraClouds: whose issuers and which Graph go with which cloud, also where
+// the login host is another one than the tokens name.
+func TestEntraClouds(t *testing.T) {
+	const tenant = "11111111-2222-3333-4444-555555555555"
+	for name, c := range map[string]struct {
+		c         Config
+		issuers   []string
+		authority string
+		graph     string
+	}{
+		"global": {
+			Config{}, []string{"https://login.microsoftonline.com/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
+			"https://login.microsoftonline.com", "https://graph.microsoft.com",
+		},
+		"US government": {
+			Config{Cloud: "usgov"}, []string{"https://login.microsoftonline.us/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
+			"https://login.microsoftonline.us", "https://graph.microsoft.us",
+		},
+		"US defence": {
+			Config{Cloud: "usgov", Endpoints: Endpoints{Graph: "https://dod-graph.microsoft.us/"}},
+			[]string{"https://login.microsoftonline.us/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
+			"https://login.microsoftonline.us", "https://dod-graph.microsoft.us/",
+		},
+		"China": {
+			Config{Cloud: "china"}, []string{"https://login.partner.microsoftonline.cn/" + tenant + "/v2.0", "https://sts.chinacloudapi.cn/" + tenant + "/"},
+			"https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn",
+		},
+		"China, the older host": {
+			Config{Cloud: "china", Endpoints: Endpoints{Authority: "https://login.chinacloudapi.cn"}},
+			[]string{"https://login.partner.microsoftonline.cn/" + tenant + "/v2.0", "https://sts.chinacloudapi.cn/" + tenant + "/"},
+			"https://login.chinacloudapi.cn", "https://microsoftgraph.chinacloudapi.cn",
+		},
+	} {
+		c.c.Type, c.c.TenantID, c.c.ClientID = "entra", strings.ToUpper(tenant), "aaaaaaaa-0000-0000-0000-000000000001"
+		p := Prepare(c.c)
+		if got := entraIssuers(p); !slices.Equal(got, c.issuers) || p.Endpoints.Authority != c.authority || p.Endpoints.Graph != c.graph {
+			t.Errorf("%s: %v %+v", name, got, p.Endpoints)
+		}
+		for audience, want := range map[string]bool{
+			strings.TrimSuffix(c.graph, "/"): true, c.graph + "/": !strings.HasSuffix(c.graph, "/"), graphID: true,
+			"https://graph.microsoft.com.example.com": false, "api://" + p.ClientID: false,
+		} {
+			if got := graphAudience(p, audience); got != want {
+				t.Errorf("%s: %s is Graph: %v", name, audience, got)
+			}
+		}
+		if faults := Check(c.c); len(faults) > 0 {
+			t.Errorf("%s: %v", name, faults)
+		}
 	}
 }
 
@@ -274,6 +328,9 @@ func TestWarnings(t *testing.T) {
 		"github":          {Config{Type: "github"}, ""},
 		"github personal": {Config{Type: "github", AllowPersonalTokens: true}, "allow_personal_tokens"},
 		"entra":           {Config{Type: "entra"}, ""},
+		"entra email":     {Config{Type: "entra", Username: []string{"oid", "email"}}, "username"},
+		"entra tenants":   {Config{Type: "entra", TenantID: "organizations", Transform: []string{"strip_domain"}}, "transform"},
+		"entra strip":     {Config{Type: "entra", Transform: []string{"strip_domain"}}, ""},
 		"entra graph":     {Config{Type: "entra", Validation: "profile"}, "validation"},
 		"slack":           {Config{Type: "slack", AllowBots: true, AllowedClients: []string{"A1"}}, "allowed_teams"},
 		"gitlab personal": {Config{Type: "gitlab", AllowPersonalTokens: true}, "allow_personal_tokens"},

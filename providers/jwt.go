@@ -21,6 +21,9 @@ type jwtRules struct {
 	strictType bool
 	endless    bool // exp may be missing
 
+	// audienceHint is what is told beside when aud is not ours.
+	audienceHint string
+
 	// client names the OAuth client in the claims.
 	client func(claims map[string]any) string
 	// app reports whether a token has no user.
@@ -145,7 +148,7 @@ func (r *jwtRules) checkBinding(t *signedToken, claims map[string]any) error {
 			return err
 		}
 		if !slices.ContainsFunc(found, func(a string) bool { return slices.Contains(r.audiences, a) }) {
-			return authz.Reject(authz.ReasonAudience, "aud has none of the configured audiences")
+			return authz.Reject(authz.ReasonAudience, "aud has none of the configured audiences%s", r.audienceHint)
 		}
 	}
 	if len(r.clients) > 0 {
