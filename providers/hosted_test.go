@@ -208,11 +208,13 @@ func TestEntraClouds(t *testing.T) {
 		graph     string
 	}{
 		"global": {
-			Config{}, []string{"https://login.microsoftonline.com/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
+			Config{},
+			[]string{"https://login.microsoftonline.com/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
 			"https://login.microsoftonline.com", "https://graph.microsoft.com",
 		},
 		"US government": {
-			Config{Cloud: "usgov"}, []string{"https://login.microsoftonline.us/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
+			Config{Cloud: "usgov"},
+			[]string{"https://login.microsoftonline.us/" + tenant + "/v2.0", "https://sts.windows.net/" + tenant + "/"},
 			"https://login.microsoftonline.us", "https://graph.microsoft.us",
 		},
 		"US defence": {
@@ -221,7 +223,8 @@ func TestEntraClouds(t *testing.T) {
 			"https://login.microsoftonline.us", "https://dod-graph.microsoft.us/",
 		},
 		"China": {
-			Config{Cloud: "china"}, []string{"https://login.partner.microsoftonline.cn/" + tenant + "/v2.0", "https://sts.chinacloudapi.cn/" + tenant + "/"},
+			Config{Cloud: "china"},
+			[]string{"https://login.partner.microsoftonline.cn/" + tenant + "/v2.0", "https://sts.chinacloudapi.cn/" + tenant + "/"},
 			"https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn",
 		},
 		"China, the older host": {
