@@ -3,11 +3,13 @@ package providers
 import (
 	"crypto"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -264,4 +266,44 @@ func TestMayBeJSON(t *testing.T) {
 			t.Errorf("%q: %v", said, got)
 		}
 	}
+}
+
+// FuzzAnswer reads answers of an introspection endpoint: who is taken is active
+// without doubt, for us, not expired, and has a name that can be one.
+func FuzzAnswer(f *testing.F) {
+	p, err := New(Config{
+		Name: "as", Type: "oauth2", ClientID: "app", ClientSecret: authz.NewSecret("secret"), Audiences: []string{"api"},
+		Endpoints: Endpoints{Introspection: "https://as.example.com/introspect"},
+	}, testEnv())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(p.Close)
+	for _, s := range []string{
+		`{"active":true,"username":"alice","aud":"api","exp":4102444800}`, `{"active":true,"sub":"alice","aud":["api","x"],"client_id":"app"}`, `{"active":false}`, `{"active":"true"}`,
+		`{"active":1,"active":true}`, `{"Active":true,"username":"a","aud":"api"}`, `{"active":true,"aud":"api","username":"a","cnf":{"jkt":"x"}}`, `{"active":true,"token_type":"DPoP"}`, `[]`, ``, `<html>`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		claims, err := (&reply{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}).object()
+		if err != nil {
+			return
+		}
+		id, err := p.(Claimant).Claim(claims)
+		if err != nil {
+			return
+		}
+		var m map[string]any
+		if json.Unmarshal(body, &m) != nil || m["active"] != true || checkUsername(id.User) != nil {
+			t.Fatalf("%q is taken as %q", body, id.User)
+		}
+		aud, _ := m["aud"].([]any)
+		if m["aud"] != "api" && !slices.Contains(aud, any("api")) {
+			t.Fatalf("%q is not for us", body)
+		}
+		if exp, ok := m["exp"].(float64); ok && exp < float64(time.Now().Unix()-120) {
+			t.Fatalf("%q is expired", body)
+		}
+	})
 }
