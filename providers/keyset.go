@@ -79,6 +79,7 @@ func (s *keySet) close() {
 
 func (s *keySet) run(ctx context.Context) {
 	defer close(s.ended)
+	defer s.announce() // to those who wait: there will be none
 	retry := firstRetry
 	for {
 		wait, err := s.fetch(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type publisher struct {
 	mu      sync.Mutex
 	keys    []any
 	down    bool
+	silent  bool // answers nobody
 	header  http.Header
 	fetches int
 }
@@ -46,6 +48,10 @@ func (p *publisher) asked() int {
 
 // RoundTrip implements http.RoundTripper.
 func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.silent {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fetches++
@@ -91,10 +97,8 @@ func (s *keySet) signs(t *testing.T, k providertest.Key) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range found {
-		if token.verify(key) {
-			return nil
-		}
+	if slices.ContainsFunc(found, token.verify) {
+		return nil
 	}
 	return errors.New("the signature is not by that key")
 }
@@ -170,6 +174,28 @@ func TestKeysOutliveAnOutage(t *testing.T) {
 		time.Sleep(maxRetry + maxRetry/10)
 		if err := s.signs(t, key); err != nil || s.status().Detail != "" {
 			t.Errorf("the provider is back: %v, %+v", err, s.status())
+		}
+	})
+}
+
+// Who waits for the first keys of a provider is told at once when it is taken
+// out of service.
+func TestWaitingEndsWithTheProvider(t *testing.T) {
+	key := providertest.NewKey(t, "k", "RS256")
+	synctest.Test(t, func(t *testing.T) {
+		s := keysOf(t, &publisher{silent: true})
+		waited := make(chan time.Duration)
+		go func() {
+			began := time.Now()
+			if err := s.signs(t, key); err == nil || errors.Is(err, authz.ErrRejected) {
+				t.Errorf("without any key: %v", err)
+			}
+			waited <- time.Since(began)
+		}()
+		synctest.Wait()
+		s.close()
+		if d := <-waited; d > 0 {
+			t.Errorf("waited for %v more", d)
 		}
 	})
 }
