@@ -105,9 +105,10 @@ func misconfigured(format string, args ...any) error {
 	return &authz.Unavailable{Misconfigured: true, Cause: fmt.Errorf(format, args...)}
 }
 
-// unexpected is the error of an answer that no provider's documentation has.
+// unexpected is the error of an answer that no provider's documentation has. It
+// may have to do with the credential, of which anybody can make a strange one.
 func (r *reply) unexpected() error {
-	return &authz.Unavailable{Cause: fmt.Errorf("the provider answers with status %d %s", r.Status, r.errorCode())}
+	return withSome(&authz.Unavailable{Cause: fmt.Errorf("the provider answers with status %d %s", r.Status, r.errorCode())})
 }
 
 // retryAfter reads Retry-After (RFC 9110 §10.2.3), or where it is missing, the

@@ -172,7 +172,7 @@ func (f *facebookGraph) get(ctx context.Context, token, path string, ours bool) 
 	case code == 190 || code == 102:
 		return nil, facebookInvalid(fault)
 	case code == 100 || code == 12 || code == 2500 || code == 2635:
-		return nil, misconfigured("Facebook does not take the question (%d): is client_secret right, and api_version still served?", code)
+		return nil, withSome(misconfigured("Facebook does not take the question (%d): is client_secret right, and api_version still served?", code))
 	case code == 10 || code >= 200 && code < 300:
 		return nil, authz.Reject(authz.ReasonClaims, "the token may not read its user's profile (%d)", code)
 	}

@@ -50,9 +50,9 @@ type guard struct {
 	toldSome time.Time // when an ofSome was logged last
 }
 
-// ofSome is the error of a fault of ours that shows with some tokens alone. It is
-// said as loudly as any, but the provider did answer: other tokens are not kept
-// from it.
+// ofSome is the error of a fault that may show with some tokens alone. It is said
+// as loudly as any, but the provider did answer: other tokens are not kept from
+// it, or whoever can make strange ones could keep everybody out.
 type ofSome struct{ down error }
 
 func withSome(down error) error { return &ofSome{down} }

@@ -213,6 +213,40 @@ func TestNeverActive(t *testing.T) {
 	}
 }
 
+// TestStrangeTokensShutNobodyOut: a token to which a server has no sensible answer
+// must not make it be left alone, or a handful of those would keep everybody out.
+func TestStrangeTokensShutNobodyOut(t *testing.T) {
+	for _, status := range []int{400, 402, 406, 413, 414, 418, 422, 431} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.FormValue("token") == "strange" || r.Header.Get("Authorization") == "Bearer strange" {
+				w.WriteHeader(status)
+				return
+			}
+			_, _ = w.Write([]byte(`{"active":true,"client_id":"api","username":"alice","sub":"1"}`))
+		}))
+		for name, c := range map[string]Config{
+			"introspection": {ClientID: "api", ClientSecret: authz.NewSecret("s"), Endpoints: Endpoints{Introspection: server.URL}},
+			"profile":       {AppBinding: "none", Endpoints: Endpoints{Userinfo: server.URL}},
+		} {
+			c.Name, c.Type = "x", "oauth2"
+			p, err := New(c, testEnv())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 * tripAfter {
+				if id, err := p.Verify(t.Context(), bearer("strange")); err == nil || errors.Is(err, authz.ErrRejected) {
+					t.Errorf("%s, %d: %v %v; want: cannot tell", name, status, id.User, err)
+				}
+			}
+			if id, err := p.Verify(t.Context(), bearer("good")); err != nil || id.User != "alice" {
+				t.Errorf("%s, %d: %v after strange ones", name, status, err)
+			}
+			p.Close()
+		}
+		server.Close()
+	}
+}
+
 // TestOversizeTokenIsNotAsked: it would make the provider fail, and that look
 // like a fault of the settings.
 func TestOversizeTokenIsNotAsked(t *testing.T) {

@@ -204,6 +204,80 @@ func TestStreet(t *testing.T) {
 	}
 }
 
+// TestOtherDoors: the other ways of the types find their addresses by themselves
+// too.
+func TestOtherDoors(t *testing.T) {
+	const (
+		entra   = "type: entra, client_id: aaaaaaaa-0000-0000-0000-000000000001, "
+		tenant  = "tenant_id: 11111111-2222-3333-4444-555555555555"
+		okta    = "type: okta, domain: dev-123456.okta.com, client_id: 0oa1a2b3c4d5e6f7g8h9, client_secret: okta-secret"
+		pool    = "type: cognito, allowed_clients: 4kdcmi1example, user_pool_id: eu-west-1_AbCdEf123"
+		google  = "type: google, client_id: 1234567890-abc123.apps.googleusercontent.com"
+		github  = "type: github, client_id: Iv1.0123456789abcdef, client_secret: gh-secret"
+		slack   = "type: slack, allowed_teams: [T12345678, E12345678]"
+		gitlab  = "type: gitlab, client_id: " + gitlabApp
+		realm   = "type: keycloak, base_url: https://sso.example.com/, realm: corp, audiences: jira-api"
+		poolKey = "/eu-west-1_AbCdEf123/.well-known/jwks.json"
+	)
+	for name, c := range map[string]struct {
+		settings, recorded, host, keysHost, keys string
+		discovery                                string // path of metadata whose keys are at keysHost
+	}{
+		"entra, organizations": {
+			entra + "tenant_id: organizations, allowed_tenants: [11111111-2222-3333-4444-555555555555, 22222222-3333-4444-5555-666666666666]",
+			"entra/many-tenants", "login.microsoftonline.com", "", "/organizations/discovery/v2.0/keys /organizations/discovery/keys", "",
+		},
+		"entra, US government": {
+			entra + tenant + ", cloud: usgov", "entra/usgov", "login.microsoftonline.us", "", entraTenant + "/discovery/v2.0/keys " + entraTenant + "/discovery/keys", "",
+		},
+		"entra, China": {
+			entra + tenant + ", cloud: china", "entra/china-v1", "login.partner.microsoftonline.cn", "", entraTenant + "/discovery/v2.0/keys " + entraTenant + "/discovery/keys", "",
+		},
+		"entra, Graph":          {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, " + tenant, "entra/graph/good", "graph.microsoft.com", "", "", ""},
+		"entra, Graph, groups":  {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, groups: groups, " + tenant, "entra/graph/good-groups", "graph.microsoft.com", "", "", ""},
+		"keycloak":              {realm, "keycloak/good", "sso.example.com", "", "/certs", "/realms/corp/.well-known/openid-configuration"},
+		"okta, org":             {okta, "okta/org/good", "dev-123456.okta.com", "", "", ""},
+		"cognito, userInfo":     {pool + ", validation: profile, domain: corp.auth.eu-west-1.amazoncognito.com", "cognito/profile/good", "corp.auth.eu-west-1.amazoncognito.com", "cognito-idp.eu-west-1.amazonaws.com", poolKey, ""},
+		"cognito, other issuer": {pool, "cognito/good-updated-issuer", "cognito-idp.eu-west-1.amazonaws.com", "", poolKey, ""},
+		"cognito, China": {
+			"type: cognito, allowed_clients: 4kdcmi1example, user_pool_id: cn-north-1_AbCdEf123", "cognito/good-china", "cognito-idp.cn-north-1.amazonaws.com.cn", "", "/cn-north-1_AbCdEf123/.well-known/jwks.json", "",
+		},
+		"google, domain":       {google + ", hosted_domains: example.com", "google/good-domain", "oauth2.googleapis.com openidconnect.googleapis.com", "", "", ""},
+		"google, ID tokens":    {google + ", validation: jwt, hosted_domains: example.com", "google/id/good", "www.googleapis.com", "", "/oauth2/v3/certs", ""},
+		"github, groups":       {github + ", groups: [organizations, teams]", "github/good-organizations", "api.github.com", "", "", ""},
+		"github, e-mail":       {github + ", username: email", "github/good-email", "api.github.com", "", "", ""},
+		"github, ghe.com":      {github + ", base_url: https://corp.ghe.com", "github/good", "api.corp.ghe.com", "", "", ""},
+		"slack, userInfo":      {slack + ", validation: profile", "slack/profile/good", "slack.com", "", "", ""},
+		"slack, bot":           {slack + ", allow_bots: true, allowed_clients: A12345678, service_accounts: {A12345678: robot}", "slack/bot", "slack.com", "", "", ""},
+		"slack, government":    {slack + ", endpoints: {api: https://slack-gov.com/api}", "slack/good", "slack-gov.com", "", "", ""},
+		"gitlab, introspected": {gitlab + ", client_secret: gloas-secret, validation: introspection", "gitlab/introspection/good", "gitlab.com", "", "", ""},
+		"gitlab, API":          {gitlab, "gitlab/good-api", "gitlab.com", "", "", ""},
+		"gitlab, own":          {gitlab + ", base_url: https://git.example.com/", "gitlab/good", "git.example.com", "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := hosts.Server(t, strings.Fields(c.host)...)
+			s.Play(providertest.ReadCase(t, "../../providers/testdata/"+c.recorded+".txtar", s))
+			signer := s
+			if c.keysHost != "" {
+				signer = hosts.Server(t, c.keysHost)
+			}
+			signer.ServeKeys(strings.Fields(c.keys + " /nowhere")...)
+			if c.discovery != "" {
+				issuer := "https://" + c.host + strings.TrimSuffix(c.discovery, "/.well-known/openid-configuration")
+				s.Answer("GET "+c.discovery, 200, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer, "https://"+c.host+c.keys))
+			}
+			l := start(t, fmt.Sprintf("listen: {grpc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {drain_delay: 1ms}\nproviders:\n  - {name: p, %s, ca_file: %q}\n", c.settings, hosts.CAFile))
+			good := providertest.ReadCase(t, "../../providers/testdata/"+c.recorded+".txtar", s)
+			if status, user := l.ask("/", good.Token); status != 200 || user != good.Want.Value {
+				t.Errorf("%d %q, want %q\n%s", status, user, good.Want.Value, l.log)
+			}
+		})
+	}
+	if strays := hosts.Strays(); len(strays) > 0 {
+		t.Errorf("asked hosts that are nobody's: %v", strays)
+	}
+}
+
 // asksAbout are the residents that are asked about each token.
 func asksAbout(list []*resident) []*resident {
 	return slices.DeleteFunc(list, func(r *resident) bool { return r.keys != nil })

@@ -58,6 +58,7 @@ func TestIntrospectionAtOIDCProvider(t *testing.T) {
 		{"basic", "client_id: rs-json, client_secret: rs-json-secret"},
 		{"post", "client_id: rs-post, client_secret: rs-post-secret, client_auth: post"},
 		{"key", "client_id: rs-key, client_auth: private_key_jwt, " + setting},
+		{"signed", "client_id: rs, client_secret: rs-secret"}, // may have its answers signed (RFC 9701), asks for them plain
 		{"basic-wrong", "client_id: rs-json, client_secret: not-it"},
 		{"post-wrong", "client_id: rs-post, client_secret: not-it, client_auth: post"},
 		{"key-wrong", "client_id: rs-key, client_auth: private_key_jwt, " + wrong},
@@ -66,7 +67,7 @@ func TestIntrospectionAtOIDCProvider(t *testing.T) {
 	alice := op.UserToken(t, "alice", "svc", "urn:api:opaque", "api:read")
 	robot := op.ClientToken(t, "svc", "urn:api:opaque", "api:read")
 	foreign := op.UserToken(t, "alice", "cli", "urn:api:opaque", "api:read")
-	for _, way := range []string{"basic", "post", "key"} {
+	for _, way := range []string{"basic", "post", "key", "signed"} {
 		l.expect("a user's token", "/alone/"+way, alice, 200, "alice")
 		l.expect("a service's token", "/alone/"+way, robot, 200, "robot")
 		l.expect("another app's token", "/alone/"+way, foreign, 401, "")
