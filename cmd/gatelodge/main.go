@@ -99,6 +99,10 @@ func report(err error, stderr io.Writer) int {
 	return code
 }
 
+// Help shows the commands in the table's order. It is a setting of the whole
+// process, and is made once.
+func init() { cobra.EnableCommandSorting = false }
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gatelodge",
@@ -122,7 +126,6 @@ arguments.`,
 		SilenceUsage:  true, // an error is a line, not a page
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	cobra.EnableCommandSorting = false
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})

@@ -67,52 +67,60 @@ func TestPageAPITokens(t *testing.T) {
 
 // TestPagesOfHostedProviders does what the pages say of the providers that no test
 // can reach: recorded answers stand in for them, and a recorded token for one that
-// is fetched.
+// is fetched. Each starts a dozen programs: three are done in every run, and all
+// when proofs are asked for.
 func TestPagesOfHostedProviders(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		good, env string
-		pairs     []string // $URL is the server's
-		endpoints string
-		skip      string
-	}{
-		"oauth2": {
-			env: "OAUTH2_CLIENT_SECRET=s:cret /", skip: "grant_type=client_credentials",
+	pages := []hostedPage{
+		{name: "entra", endpoints: "{jwks: $URL/keys}", skip: "config-graph.yaml"},
+		{name: "github", good: "good-organizations", env: "GITHUB_CLIENT_SECRET=gh-secret", endpoints: "{api: $URL}"},
+		{
+			name: "oauth2", env: "OAUTH2_CLIENT_SECRET=s:cret /", skip: "grant_type=client_credentials",
 			pairs: []string{"https://sso.example.com/introspect", "$URL/introspect", "client_id: wiki-api", "client_id: \"api:1\""},
 		},
-		"entra":    {endpoints: "{jwks: $URL/keys}", skip: "config-graph.yaml"},
-		"okta":     {endpoints: "{jwks: $URL/keys}"},
-		"cognito":  {endpoints: "{jwks: $URL/keys}", skip: "client-credentials"},
-		"google":   {good: "good-domain", endpoints: "{tokeninfo: $URL/tokeninfo, userinfo: $URL/v1/userinfo}"},
-		"github":   {good: "good-organizations", env: "GITHUB_CLIENT_SECRET=gh-secret", endpoints: "{api: $URL}"},
-		"gitlab":   {pairs: []string{"https://gitlab.com", "$URL"}},
-		"slack":    {endpoints: "{api: $URL/api}"},
-		"facebook": {env: "FACEBOOK_APP_SECRET=fb-secret", endpoints: "{graph: $URL}"},
-	} {
-		t.Run(name, func(t *testing.T) {
+		{name: "okta", endpoints: "{jwks: $URL/keys}"},
+		{name: "cognito", endpoints: "{jwks: $URL/keys}", skip: "client-credentials"},
+		{name: "google", good: "good-domain", endpoints: "{tokeninfo: $URL/tokeninfo, userinfo: $URL/v1/userinfo}"},
+		{name: "gitlab", pairs: []string{"https://gitlab.com", "$URL"}},
+		{name: "slack", endpoints: "{api: $URL/api}"},
+		{name: "facebook", env: "FACEBOOK_APP_SECRET=fb-secret", endpoints: "{graph: $URL}"},
+	}
+	for _, c := range pages[:realtest.Scale(3, len(pages))] {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			server := providertest.NewServer(t)
-			folder := "../../providers/testdata/" + name + "/"
-			good := providertest.ReadCase(t, folder+cmp.Or(c.good, "good")+".txtar", server)
-			server.Play(good)
-			server.Otherwise(providertest.ReadCase(t, folder+"refused.txtar", server))
-			more := "    type: " + name + "\n    ca_file: " + server.CAFile + "\n"
-			if c.endpoints != "" {
-				more += "    endpoints: " + c.endpoints + "\n"
-			}
-			run := pageRun{
-				name: name, config: "config.yaml", token: good.Token, skip: c.skip,
-				pairs: append(c.pairs, "    type: "+name+"\n", more),
-			}
-			if c.env != "" {
-				run.env = []string{c.env}
-			}
-			for i := range run.pairs {
-				run.pairs[i] = strings.ReplaceAll(run.pairs[i], "$URL", server.URL)
-			}
-			run.run(t)
+			c.run(t)
 		})
 	}
+}
+
+// A hostedPage is one whose provider is replayed. $URL is the server that does.
+type hostedPage struct {
+	name, good, env string
+	pairs           []string
+	endpoints       string // that are added to the provider's settings
+	skip            string
+}
+
+func (c hostedPage) run(t *testing.T) {
+	t.Helper()
+	server := providertest.NewServer(t)
+	folder := "../../providers/testdata/" + c.name + "/"
+	good := providertest.ReadCase(t, folder+cmp.Or(c.good, "good")+".txtar", server)
+	server.Play(good)
+	server.Otherwise(providertest.ReadCase(t, folder+"refused.txtar", server))
+	line := "    type: " + c.name + "\n"
+	more := line + "    ca_file: " + server.CAFile + "\n"
+	if c.endpoints != "" {
+		more += "    endpoints: " + c.endpoints + "\n"
+	}
+	page := pageRun{name: c.name, config: "config.yaml", token: good.Token, skip: c.skip, pairs: append(c.pairs, line, more)}
+	if c.env != "" {
+		page.env = []string{c.env}
+	}
+	for i := range page.pairs {
+		page.pairs[i] = strings.ReplaceAll(page.pairs[i], "$URL", server.URL)
+	}
+	page.run(t)
 }
 
 func (p pageRun) run(t *testing.T) {
