@@ -91,3 +91,13 @@ func CheckLoopback(address string) error {
 	}
 	return nil
 }
+
+// checkFree returns an error for an address that somebody listens on. Envoy
+// would share it with another Envoy, and a caller would not know whom they ask.
+func checkFree(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%s cannot be listened on; name another with --listen: %w", address, err)
+	}
+	return l.Close()
+}

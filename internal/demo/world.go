@@ -63,6 +63,9 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 	if err := CheckLoopback(o.Listen); err != nil {
 		return nil, err
 	}
+	if err := checkFree(o.Listen); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "gatelodge-demo-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the demo: %w", err)

@@ -135,4 +135,13 @@ func TestStartSaysWhatFailed(t *testing.T) {
 	if _, err := Start(t.Context(), Options{Listen: "0.0.0.0:0"}); err == nil {
 		t.Error("the demo listens for other machines")
 	}
+	l, err := net.Listen("tcp", loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := l.Addr().String()
+	if _, err := Start(t.Context(), Options{Listen: taken}); err == nil || !strings.Contains(err.Error(), taken+" cannot be listened on; name another with --listen") {
+		t.Errorf("a port that is taken: %v", err)
+	}
 }

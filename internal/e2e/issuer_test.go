@@ -24,24 +24,46 @@ const audience = "https://api.example.test"
 type issuer struct {
 	url string
 
-	mu  sync.Mutex
-	key *rsa.PrivateKey
+	mu   sync.Mutex
+	key  *rsa.PrivateKey
+	past []*rsa.PrivateKey // that it signs with no more
 }
 
 func newIssuer(t testing.TB) *issuer {
 	t.Helper()
 	i := &issuer{key: newKey(t)}
+	s := httptest.NewServer(i.handler())
+	t.Cleanup(s.Close)
+	i.url = s.URL
+	return i
+}
+
+// handler answers for the issuer under whatever URL i.url says.
+func (i *issuer) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, claims{"issuer": i.url, "jwks_uri": i.url + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, claims{"keys": []claims{jwk(&i.signingKey().PublicKey)}})
+		i.mu.Lock()
+		list := []claims{jwk(&i.key.PublicKey)}
+		for _, k := range i.past {
+			list = append(list, jwk(&k.PublicKey))
+		}
+		i.mu.Unlock()
+		answer(w, claims{"keys": list})
 	})
-	s := httptest.NewServer(mux)
-	t.Cleanup(s.Close)
-	i.url = s.URL
-	return i
+	return mux
+}
+
+// rotate signs with a new key from now on; the old ones stay published.
+func (i *issuer) rotate(t testing.TB) {
+	t.Helper()
+	next := newKey(t)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.past = append(i.past, i.key)
+	i.key = next
 }
 
 func newKey(t testing.TB) *rsa.PrivateKey {
