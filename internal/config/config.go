@@ -28,7 +28,7 @@ type Config struct {
 	Resource          *Resource          `yaml:"protected_resource" doc:"The protected-resource metadata document (RFC 9728), answered by the gate itself."`
 	DPoP              *DPoP              `yaml:"dpop" doc:"Takes DPoP-bound tokens (RFC 9449)."`
 
-	Certificates authz.CertificateSource `yaml:"client_certificates" doc:"Where client certificates are learned from, for tokens bound to one (RFC 8705): none, peer or xfcc."`
+	Certificates authz.CertificateSource `yaml:"client_certificates" doc:"Where client certificates are learned from, for tokens bound to one (RFC 8705): none, peer (include_peer_certificate of the filter), or xfcc (only behind forward_client_cert_details: SANITIZE_SET)."`
 
 	Cache  Cache  `yaml:"cache" doc:"Bounds of what is remembered."`
 	Limits Limits `yaml:"limits" doc:"Bounds of what is done at once."`

@@ -11,7 +11,9 @@
 //	identity.attributes.department == "finance"
 //
 // Expressions are compiled and checked when the configuration is loaded, and
-// what one evaluation may cost is limited. An error while evaluating (an
+// what one evaluation may cost is limited. Patterns, replacements and the like
+// have to be written out: from a request they could make one call cost anything.
+// An error while evaluating (an
 // attribute that is not there, the limit reached) denies. groups is not there
 // when the provider did not tell all of them: who may be in more groups than
 // the list says must not pass for somebody who is not in one.
@@ -20,6 +22,7 @@ package expression
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/ext"
@@ -52,18 +55,31 @@ func Compile(text string) (authz.Condition, error) {
 	}
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, issues.Err()
+		return nil, faults(issues)
 	}
 	// Members of a map are known only when a request is there, so an
 	// expression that ends in one cannot be told from a true or false yet.
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("the expression gives %s, not true or false", t)
 	}
-	program, err := env.Program(ast, cel.CostLimit(costLimit), cel.InterruptCheckFrequency(100))
+	if err := checkWritten(ast); err != nil {
+		return nil, err
+	}
+	program, err := env.Program(ast, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the expression: %w", err)
 	}
 	return condition{program}, nil
+}
+
+// faults says what is wrong with an expression, and where in it.
+func faults(issues *cel.Issues) error {
+	var list []error
+	for _, e := range issues.Errors() {
+		message, _, _ := strings.Cut(e.Message, "\n")
+		list = append(list, fmt.Errorf("line %d, column %d: %s", e.Location.Line(), e.Location.Column()+1, message))
+	}
+	return errors.Join(list...)
 }
 
 var errNotBool = errors.New("the expression did not give true or false")

@@ -1,8 +1,10 @@
 package expression
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
 )
@@ -66,6 +68,80 @@ func TestUnknownGroups(t *testing.T) {
 		}
 		if yes, err := c.Holds(&authz.Request{}, "/", id); yes != want || !want && err == nil {
 			t.Errorf("%s: %v %v", text, yes, err)
+		}
+	}
+}
+
+// TestCallersDoNotMakeItSlow evaluates what an operator might write on the most
+// that a caller can send: it ends soon, with an answer or without.
+func TestCallersDoNotMakeItSlow(t *testing.T) {
+	path := "/" + strings.Repeat("a/", 4000)
+	q := &authz.Request{Method: "GET", Path: path}
+	for i := range 90 {
+		q.Headers = append(q.Headers, authz.Header{Name: fmt.Sprintf("x-%d", i%9), Value: strings.Repeat("ab,", 200)})
+	}
+	q.Headers = append(q.Headers, authz.Header{Name: "x-long", Value: strings.Repeat("a", 60_000)})
+	id := &authz.Identity{User: "u", Attributes: map[string]any{"deep": deep(1000)}}
+	for i := range 1000 {
+		id.Groups = append(id.Groups, fmt.Sprint("group", i))
+	}
+	for _, text := range []string{
+		`request.path.split("").map(x, request.path.split("")).size() > 0`,
+		`request.path.split("/").map(x, request.headers["x-long"][0].upperAscii()).size() > 0`,
+		`request.path.replace("", "0123456789").replace("", "0123456789").replace("", "0123456789").size() > 0`,
+		`request.path.matches("^(a?/?){900}$")`,
+		`request.headers["x-long"][0].matches("(a*)*(a*)*b")`,
+		`request.path.split("").join("0123456789").size() > 0`,
+		`identity.groups.all(g, identity.groups.exists(h, h == g))`,
+		`identity.groups.all(g, request.headers["x-0"].exists(h, h.contains(g)))`,
+		`identity.groups.all(g, request.headers["x-long"][0].contains(g))`,
+		`identity.groups.distinct().size() > 0 && identity.groups.sort().size() > 0`,
+		`sets.contains(identity.groups, request.path.split("/"))`,
+		`request.headers.all(n, request.headers[n].all(v, v.split(",").all(p, p.size() < 3)))`,
+		`identity == identity`,
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		best := time.Hour
+		for range 3 { // the machine may be busy with something else
+			began := time.Now()
+			_, _ = c.Holds(q, path, id)
+			best = min(best, time.Since(began))
+		}
+		if best > 100*time.Millisecond {
+			t.Errorf("%s: took %v", text, best)
+		}
+	}
+}
+
+func deep(n int) any {
+	var v any = "end"
+	for range n {
+		v = map[string]any{"x": v}
+	}
+	return v
+}
+
+// TestFaultsTellWhere: an operator has only the message to go by.
+func TestFaultsTellWhere(t *testing.T) {
+	for text, want := range map[string]string{
+		`identity.user ==`:                                "line 1, column 17: ",
+		"true &&\n  nobody.user == \"x\"":                 "line 2, column 3: undeclared reference to 'nobody'",
+		`identity.user.matches(request.headers["re"][0])`: "line 1, column 44: matches wants",
+		`matches(identity.user, identity.email)`:          "line 1, column 32: matches wants",
+		`request.path.replace("", identity.user) == "x"`:  "line 1, column 34: replace wants",
+		`identity.groups.join(request.path) == "x"`:       "line 1, column 29: join wants",
+		`identity.user.format([request.path]) == "x"`:     "line 1, column 9: format wants",
+		`identity.groups.all(g, request.path.matches(g))`: "line 1, column 45: matches wants",
+		`lists.range(size(identity.groups)) == [1]`:       "lists.range wants",
+		`identity.user.lowerASCII() == "x"`:               "undeclared reference to 'lowerASCII'",
+		`identity.user.startsWith(1)`:                     "no matching overload",
+	} {
+		if _, err := Compile(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "<input>") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
 }
