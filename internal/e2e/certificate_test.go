@@ -149,63 +149,110 @@ func TestBoundToACertificate(t *testing.T) {
 	serverCert, serverKey := pemPair(t, a.of(t, "op"))
 	clientCert, _ := pemPair(t, right)
 	op := realtest.OIDCProviderWith(t, realtest.OIDCOptions{Key: serverKey, Cert: serverCert, ClientCert: clientCert})
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, []byte(a.pem), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := written(t, a.pem)
 	bound := bearer(op.TokenByCertificate(t, "svc-mtls", "urn:api:jwt", right))
 	unbound := bearer(op.ClientToken(t, "svc", "urn:api:jwt", ""))
-	xfcc := func(c tls.Certificate) field {
-		return field{"x-forwarded-client-cert", `Hash=` + hexHash(c) + `;Subject="CN=robot"`}
-	}
-
 	for source, listeners := range map[string][]variant{"xfcc": forwards, "peer": forwards, "none": forwards[:1]} {
 		t.Run(source, func(t *testing.T) {
 			t.Parallel()
-			g := serve(t, fmt.Sprintf(certificateConfig, source, op.Issuer, ca))
-			g.awaitReady(t)
-			all := append([]variant{{name: "plain"}}, listeners...)
-			for i := range all[1:] {
-				all[i+1] = mutualTLS(t, all[i+1], a)
+			f := behindTLS(t, a, listeners, fmt.Sprintf(certificateConfig, source, op.Issuer, ca))
+			checkBound(t, f, listeners, bound, source != "none", right, other)
+			for _, p := range protocols {
+				q := request{target: "/issues", headers: []field{unbound}}
+				r, seen := f.send(t, p, withoutTLS, q)
+				passes(t, q, r, seen, "loose")
 			}
-			u := newUpstream(t)
-			f := &front{upstream: u, envoy: realtest.Envoy(t, bootstrapOf(all, u.address, g.grpc))}
-			for _, c := range []struct {
-				name    string
-				shown   *tls.Certificate
-				headers []field
-				passes  bool
-			}{
-				{"the right certificate", &right, []field{bound}, source != "none"},
-				{"the right one, and another forged", &right, []field{bound, xfcc(other)}, source != "none"},
-				{"another certificate", &other, []field{bound}, false},
-				{"another, and the right one forged", &other, []field{bound, xfcc(right)}, false},
-				{"another, and the right one forged twice", &other, []field{bound, xfcc(right), xfcc(right)}, false},
-				{"another, and the right one forged within quotes", &other, []field{bound, {"x-forwarded-client-cert", `Subject="`}, xfcc(right)}, false},
-				{"another, and the right one forged with an open quote", &other, []field{bound, {"x-forwarded-client-cert", "Hash=" + hexHash(right) + `;Subject="`}}, false},
-				{"another, and the right one forged with a backslash", &other, []field{bound, {"x-forwarded-client-cert", "Hash=" + hexHash(right) + `;X=\`}}, false},
-				{"none", nil, []field{bound}, false},
-				{"none, and the right one forged", nil, []field{bound, xfcc(right)}, false},
-			} {
-				t.Run(c.name, func(t *testing.T) {
-					for _, v := range all[1:] {
-						for _, p := range shows(c.shown) {
-							checkCertificate(t, f, p, v, c.headers, c.passes)
-						}
-					}
-				})
-			}
-			t.Run("without TLS", func(t *testing.T) {
-				for _, p := range protocols {
-					checkCertificate(t, f, p, all[0], []field{bound}, false)
-					checkCertificate(t, f, p, all[0], []field{bound, xfcc(right)}, false)
-					q := request{target: "/issues", headers: []field{unbound}}
-					r, seen := f.send(t, p, all[0], q)
-					passes(t, q, r, seen, "loose")
-				}
-			})
 		})
 	}
+}
+
+// TestKeycloakBindsToACertificate is the same with a real Keycloak.
+func TestKeycloakBindsToACertificate(t *testing.T) {
+	realtest.Proof(t)
+	t.Parallel()
+	a := newAuthority(t)
+	right, other := a.of(t, "robot"), a.of(t, "robot")
+	serverCert, serverKey := pemPair(t, a.of(t, "sso"))
+	ca := written(t, a.pem)
+	k := realtest.NewSecureKeycloak(t, written(t, serverCert), written(t, serverKey), ca)
+	r := k.Realm(t)
+	bound := bearer(r.TokenByCertificate(t, "mtls", right))
+	for _, source := range []string{"xfcc", "peer"} {
+		t.Run(source, func(t *testing.T) {
+			f := behindTLS(t, a, forwards, fmt.Sprintf(`
+client_certificates: %s
+providers:
+  - {name: sso, type: keycloak, base_url: %q, realm: %s, audiences: [%q], ca_file: %q, service_accounts: {mtls: robot}}
+`, source, k.Secure, r.Name, realtest.RealmAudience, ca))
+			checkBound(t, f, forwards, bound, true, right, other)
+		})
+	}
+}
+
+// written puts a text into a file of its own and returns its path.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "text.pem")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// withoutTLS is the listener beside those that end TLS.
+var withoutTLS = variant{name: "plain"}
+
+// behindTLS is a server behind listeners that end TLS, and one that does not.
+func behindTLS(t *testing.T, a *authority, listeners []variant, config string) *front {
+	t.Helper()
+	g := serve(t, config)
+	g.awaitReady(t)
+	all := []variant{withoutTLS}
+	for _, v := range listeners {
+		all = append(all, mutualTLS(t, v, a))
+	}
+	u := newUpstream(t)
+	return &front{upstream: u, envoy: realtest.Envoy(t, bootstrapOf(all, u.address, g.grpc))}
+}
+
+// checkBound sends a token with the right certificate, with others, and with
+// words about one. looked says whether the server looks at certificates.
+func checkBound(t *testing.T, f *front, listeners []variant, bound field, looked bool, right, other tls.Certificate) {
+	t.Helper()
+	xfcc := func(value string) field { return field{"x-forwarded-client-cert", value} }
+	good := "Hash=" + hexHash(right)
+	whole := xfcc(good + `;Subject="CN=robot"`)
+	for _, c := range []struct {
+		name    string
+		shown   *tls.Certificate
+		headers []field
+		passes  bool
+	}{
+		{"the right certificate", &right, []field{bound}, looked},
+		{"the right one, and another forged", &right, []field{bound, xfcc("Hash=" + hexHash(other))}, looked},
+		{"another certificate", &other, []field{bound}, false},
+		{"another, and the right one forged", &other, []field{bound, whole}, false},
+		{"another, and the right one forged twice", &other, []field{bound, whole, whole}, false},
+		{"another, and the right one forged within quotes", &other, []field{bound, xfcc(`Subject="`), whole}, false},
+		{"another, and the right one forged with an open quote", &other, []field{bound, xfcc(good + `;Subject="`)}, false},
+		{"another, and the right one forged with a backslash", &other, []field{bound, xfcc(good + `;X=\`)}, false},
+		{"none", nil, []field{bound}, false},
+		{"none, and the right one forged", nil, []field{bound, whole}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, v := range listeners {
+				for _, p := range shows(c.shown) {
+					checkCertificate(t, f, p, v, c.headers, c.passes)
+				}
+			}
+		})
+	}
+	t.Run("without TLS", func(t *testing.T) {
+		for _, p := range protocols {
+			checkCertificate(t, f, p, withoutTLS, []field{bound}, false)
+			checkCertificate(t, f, p, withoutTLS, []field{bound, whole}, false)
+		}
+	})
 }
 
 func checkCertificate(t *testing.T, f *front, p protocol, v variant, headers []field, good bool) {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A Prove makes the proof of possession for a request (RFC 9449 §4.2), by
@@ -24,13 +25,26 @@ func (op *OIDC) TokenByProof(t testing.TB, client, resource string, prove Prove)
 // certificate, and is bound to that (RFC 8705).
 func (op *OIDC) TokenByCertificate(t testing.TB, client, resource string, certificate tls.Certificate) string {
 	t.Helper()
-	shows := &http.Client{Timeout: op.Client.Timeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{
+	form := url.Values{"grant_type": {"client_credentials"}, "resource": {resource}}
+	return tokenByCertificate(t, op.Issuer+"/token", client, "", form, certificate)
+}
+
+// TokenByCertificate returns an access token of a confidential client itself,
+// which shows a certificate at the https address of its Keycloak.
+func (r *Realm) TokenByCertificate(t testing.TB, client string, certificate tls.Certificate) string {
+	t.Helper()
+	endpoint := r.Keycloak.Secure + "/realms/" + r.Name + "/protocol/openid-connect/token"
+	return tokenByCertificate(t, endpoint, client, client+"-secret", url.Values{"grant_type": {"client_credentials"}}, certificate)
+}
+
+func tokenByCertificate(t testing.TB, endpoint, client, secret string, form url.Values, certificate tls.Certificate) string {
+	t.Helper()
+	shows := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		InsecureSkipVerify: true, // our own, on loopback
 		Certificates:       []tls.Certificate{certificate},
 	}}}
 	defer shows.CloseIdleConnections()
-	form := url.Values{"grant_type": {"client_credentials"}, "resource": {resource}}
-	return tokenFrom(t, shows, op.Issuer+"/token", client, "", form)
+	return tokenFrom(t, shows, endpoint, client, secret, form)
 }
 
 // UserTokenByProof returns an access token of a user (password: name + "-pw"),

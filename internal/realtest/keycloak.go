@@ -20,8 +20,13 @@ import (
 type KeycloakServer struct {
 	URL string // http://127.0.0.1:port
 
+	// Secure is https://127.0.0.1:port, where it asks for client certificates;
+	// "" unless NewSecureKeycloak made it.
+	Secure string
+
 	dir, home        string
 	port, management int
+	more             []string // further arguments
 	p                *Process
 }
 
@@ -46,6 +51,24 @@ func NewKeycloak(t testing.TB) *KeycloakServer {
 	t.Helper()
 	k := needKeycloak(t, newKeycloak)
 	t.Cleanup(func() { _ = os.RemoveAll(k.home) })
+	k.Start(t)
+	t.Cleanup(k.Stop)
+	return k
+}
+
+// NewSecureKeycloak starts a Keycloak of the test's own that also serves https,
+// with the certificate and key in PEM files, and asks for client certificates
+// of the authority in another.
+func NewSecureKeycloak(t testing.TB, certificate, key, authority string) *KeycloakServer {
+	t.Helper()
+	k := needKeycloak(t, newKeycloak)
+	t.Cleanup(func() { _ = os.RemoveAll(k.home) })
+	port := FreePort(t)
+	k.Secure = fmt.Sprintf("https://127.0.0.1:%d", port)
+	k.more = []string{
+		fmt.Sprintf("--https-port=%d", port), "--https-certificate-file=" + certificate, "--https-certificate-key-file=" + key,
+		"--truststore-paths=" + authority,
+	}
 	k.Start(t)
 	t.Cleanup(k.Stop)
 	return k
@@ -89,7 +112,7 @@ func newKeycloak() (*KeycloakServer, error) {
 func (k *KeycloakServer) start(rmAfter string) error {
 	p, err := start(Command{
 		Name: "keycloak", Path: filepath.Join(k.dir, "bin", "kc.sh"), rmAfter: rmAfter,
-		Args: parts.KeycloakArgs(k.home, k.port, k.management), Env: parts.KeycloakEnv(),
+		Args: append(parts.KeycloakArgs(k.home, k.port, k.management), k.more...), Env: parts.KeycloakEnv(),
 		log: filepath.Join(k.home, "log"),
 	})
 	if err != nil {
@@ -98,7 +121,10 @@ func (k *KeycloakServer) start(rmAfter string) error {
 	k.p = p
 	health := fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.management)
 	// It calls itself healthy a moment before it has put up its routes.
-	return p.Await(2*time.Minute, func() bool { return answersOK(health) && answersOK(k.URL+"/realms/master") })
+	return p.Await(2*time.Minute, func() bool {
+		healthy := k.Secure != "" || answersOK(health) // with https its health is told by that alone
+		return healthy && answersOK(k.URL+"/realms/master")
+	})
 }
 
 // Stop ends the server; its realms are kept for Start.

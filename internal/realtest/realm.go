@@ -29,6 +29,7 @@ type Realm struct {
 //	svc      confidential client with a service account; may introspect
 //	light    the same with lightweight access tokens
 //	dpop     public client whose tokens are bound to a DPoP key
+//	mtls     confidential client whose tokens are bound to its certificate
 //	foreign  public client whose tokens are for another API
 //
 // The secret of a confidential client is its id with "-secret" added.
@@ -77,6 +78,7 @@ func realmSettings(name string) object {
 			realmClient("svc", RealmAudience, service, nil),
 			realmClient("light", RealmAudience, service, object{"client.use.lightweight.access.token.enabled": "true"}),
 			realmClient("dpop", RealmAudience, public, object{"dpop.bound.access.tokens": "true"}),
+			realmClient("mtls", RealmAudience, service, object{"tls.client.certificate.bound.access.tokens": "true"}),
 			realmClient("foreign", "https://other.example.test", public, nil),
 		},
 	}
