@@ -18,6 +18,9 @@ type CacheLimits struct {
 	Entries         int   // verified identities; default 100,000
 	Bytes           int64 // memory of the verified identities; default 128 MiB
 	NegativeEntries int   // refusals that a provider answered; default 10,000
+
+	Revocations     int           // remembered; default 100,000
+	KeepRevocations time.Duration // default a day
 }
 
 func (l CacheLimits) withDefaults() CacheLimits {
@@ -29,6 +32,12 @@ func (l CacheLimits) withDefaults() CacheLimits {
 	}
 	if l.NegativeEntries <= 0 {
 		l.NegativeEntries = 10_000
+	}
+	if l.Revocations <= 0 {
+		l.Revocations = defaultRevocations
+	}
+	if l.KeepRevocations <= 0 {
+		l.KeepRevocations = defaultKeep
 	}
 	return l
 }
@@ -48,6 +57,7 @@ type Cache struct {
 	scratch  sync.Pool
 	good     [shardCount]shard
 	bad      [shardCount]shard
+	revoked  revocations
 	scopes   scopeTable
 	counters cacheCounters
 }
@@ -59,15 +69,23 @@ type CacheStats struct {
 	Entries, NegativeEntries int
 	Bytes                    int64
 	Hits, Misses, Evicted    uint64
+
+	Revocations     int    // remembered
+	LostRevocations uint64 // that made room for others before their time
 }
 
 type cacheKey [16]byte
 
 // An entry is what is remembered of one credential: an identity, or a refusal.
 type entry struct {
+	key      cacheKey
 	identity *Identity
 	provider string // its name: the provider itself would live on with what it has proven
 	refusal  *Rejection
+
+	offline bool   // proven without asking the provider
+	began   uint64 // epoch of revocations when the verification began
+	judged  uint64 // the same when the identity was last found to stand
 
 	until  time.Time // monotonic: setting the clock back revives nothing
 	expiry int64     // wall clock in Unix seconds, of the credential itself; 0: none
@@ -116,6 +134,9 @@ func NewCache(limits CacheLimits) (*Cache, error) {
 		return nil, fmt.Errorf("keying the identity cache: %w", err)
 	}
 	c.scratch.New = func() any { return new(keyScratch) }
+	if err := c.revoked.init(c.limits.Revocations, c.limits.KeepRevocations); err != nil {
+		return nil, err
+	}
 	for i := range c.good {
 		if err := c.good[i].init(c.limits.Entries, &c.counters); err != nil {
 			return nil, err
@@ -195,26 +216,30 @@ func (s *shard) get(k cacheKey, now time.Time) *entry {
 	return e
 }
 
-// put remembers e under k for at most ttl from now.
+// put remembers e under k for at most ttl from now, unless something was
+// revoked since its identity was judged.
 func (c *Cache) put(k cacheKey, e *entry, now time.Time, ttl time.Duration) {
-	e.until = now.Add(ttl)
+	e.key, e.until = k, now.Add(ttl)
 	if !e.live(now) {
 		return
 	}
 	e.bytes = e.size()
 	if e.identity != nil {
-		c.good[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount)
+		c.good[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount, &c.revoked)
 		return
 	}
-	c.bad[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount)
+	c.bad[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount, nil)
 }
 
-func (s *shard) put(k cacheKey, e *entry, limit int64) {
+func (s *shard) put(k cacheKey, e *entry, limit int64, r *revocations) {
 	if e.bytes > limit {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r != nil && r.epoch.Load() != e.judged {
+		return // it may be meant, and the sweep may have passed here already
+	}
 	s.lru.Remove(k) // so that its bytes are given back
 	s.lru.Add(k, e)
 	for s.bytes += e.bytes; s.bytes > limit; {
@@ -223,20 +248,29 @@ func (s *shard) put(k cacheKey, e *entry, limit int64) {
 }
 
 // Forget drops every remembered identity for which match is true, and says how
-// many there were: a logout or a revocation that the provider told us of.
+// many there were. It keeps none from being proven again: see Revoke.
 func (c *Cache) Forget(match func(provider string, id *Identity) bool) (dropped int) {
 	for i := range c.good {
 		s := &c.good[i]
 		s.mu.Lock()
-		for _, k := range s.lru.Keys() {
-			if e, ok := s.lru.Peek(k); ok && match(e.provider, e.identity) {
-				s.lru.Remove(k)
+		all := s.lru.Values()
+		s.mu.Unlock()
+		// The lock is not held while each is looked at: cached decisions wait for it.
+		for _, e := range all {
+			if match(e.provider, e.identity) && s.remove(e) {
 				dropped++
 			}
 		}
-		s.mu.Unlock()
 	}
 	return dropped
+}
+
+// remove drops e, unless it has gone already.
+func (s *shard) remove(e *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, there := s.lru.Peek(e.key)
+	return there && now == e && s.lru.Remove(e.key)
 }
 
 // Stats returns the counters. It takes each shard's lock in turn.
@@ -252,6 +286,9 @@ func (c *Cache) Stats() CacheStats {
 		n, b = c.bad[i].stats()
 		st.NegativeEntries, st.Bytes = st.NegativeEntries+n, st.Bytes+b
 	}
+	c.revoked.mu.RLock()
+	st.Revocations, st.LostRevocations = c.revoked.known.Len(), c.revoked.lost.Load()
+	c.revoked.mu.RUnlock()
 	return st
 }
 
@@ -264,7 +301,7 @@ func (s *shard) stats() (entries int, bytes int64) {
 // Fixed costs of an entry in bytes: the entry and its Identity, and the list
 // and map cells that hold it.
 const (
-	entryCost = 560
+	entryCost = 632
 	valueCost = 16
 )
 

@@ -9,6 +9,7 @@
 //	        ─▶ credential.go  exactly one credential, or a refusal
 //	        ─▶ cache.go       proven a moment ago?
 //	        ─▶ engine.go      otherwise: its owner, by shape alone, verifies it
+//	        ─▶ revocation.go  has its session ended since?
 //	        ─▶ rule.go        may this identity do this?
 //	        ─▶ Decision
 //

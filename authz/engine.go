@@ -385,12 +385,35 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 	return true
 }
 
-// verify has the owner of a credential look at it and remembers the answer. A
-// provider that has to ask somebody is asked once for all who wait.
+// verify has the owner of a credential look at it and remembers the answer. An
+// identity that is revoked meanwhile is refused; where its owner was asked too
+// early to know, it is asked again.
 func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider, cred Credential) (*entry, error) {
-	if p, ok := owner.Provider.(Offline); ok {
+	for range 2 {
+		found, err := e.look(ctx, key, owner, cred)
+		if err != nil || found.identity == nil {
+			return found, err
+		}
+		// remember has judged it, but perhaps for somebody who came earlier.
+		switch e.cache.revoked.judge(found, e.now()) {
+		case stands:
+			return found, nil
+		case ended:
+			return nil, errEnded()
+		}
+		e.cache.good[key[0]%shardCount].remove(found) // so that it is not found again
+	}
+	return nil, &Unavailable{Cause: errOutdated, RetryAfter: time.Second}
+}
+
+// look makes one verification. A provider that has to ask somebody is asked
+// once for all who wait.
+func (e *Engine) look(ctx context.Context, key cacheKey, owner *NamedProvider, cred Credential) (*entry, error) {
+	p, offline := owner.Provider.(Offline)
+	if offline {
+		began := e.cache.revoked.epoch.Load()
 		if id, done, err := verifyOffline(ctx, p, cred); done {
-			return e.remember(key, owner, id, err)
+			return e.remember(key, owner, offline, began, id, err)
 		}
 	}
 	kept := Credential{Kind: cred.Kind, User: strings.Clone(cred.User), Secret: cred.Secret.Clone()}
@@ -399,8 +422,9 @@ func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider,
 		if found := e.cache.peek(key, e.now()); found != nil {
 			return found, nil
 		}
+		began := e.cache.revoked.epoch.Load()
 		id, err := owner.Verify(ctx, kept)
-		return e.remember(key, owner, id, err)
+		return e.remember(key, owner, offline, began, id, err)
 	})
 }
 
@@ -415,7 +439,9 @@ func verifyOffline(ctx context.Context, p Offline, cred Credential) (id Identity
 }
 
 // remember turns a provider's answer into an entry, kept as long as it may be.
-func (e *Engine) remember(key cacheKey, owner *NamedProvider, id Identity, err error) (*entry, error) {
+// offline says that nobody had to be asked, and began is the epoch of revocations
+// when the verification began.
+func (e *Engine) remember(key cacheKey, owner *NamedProvider, offline bool, began uint64, id Identity, err error) (*entry, error) {
 	now := e.now()
 	switch {
 	case err != nil:
@@ -433,8 +459,15 @@ func (e *Engine) remember(key cacheKey, owner *NamedProvider, id Identity, err e
 		id.Attributes = nil
 	}
 	found := newEntry(owner, &id)
-	if ttl := cacheFor(&id, owner, now); ttl > 0 {
-		e.cache.put(key, found, now, ttl)
+	found.offline, found.began = offline, began
+	if offline {
+		e.cache.revoked.saw(&id)
+	}
+	found.judged = e.cache.revoked.epoch.Load()
+	if e.cache.revoked.judge(found, now) == stands {
+		if ttl := cacheFor(&id, owner, now); ttl > 0 {
+			e.cache.put(key, found, now, ttl)
+		}
 	}
 	return found, nil
 }

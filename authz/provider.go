@@ -125,6 +125,7 @@ type Identity struct {
 	App           bool   // no user: client credentials, mapped by service_accounts
 	Session       string // sid: what a back-channel logout names
 
+	Issued   time.Time // when the credential was issued; zero: not known
 	Expires  time.Time // of the credential itself; zero: it has no end of its own
 	AuthTime time.Time // when the user last proved themselves; zero: not known
 	ACR      string    // authentication context class reference

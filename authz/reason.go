@@ -44,6 +44,7 @@ const (
 	ReasonProofNonce
 	ReasonInactive
 	ReasonRevoked
+	ReasonLoggedOut    // its provider told us that the session ended
 	ReasonTokenExpired // of an API token: the caller is told no more than of a revoked one
 	ReasonChecksum
 	ReasonUnknownToken
@@ -108,6 +109,7 @@ var reasonWords = [reasonCount]string{
 	ReasonProofNonce:          "proof_nonce",
 	ReasonInactive:            "inactive",
 	ReasonRevoked:             "revoked",
+	ReasonLoggedOut:           "logged_out",
 	ReasonTokenExpired:        "token_expired",
 	ReasonChecksum:            "checksum",
 	ReasonUnknownToken:        "unknown_token",

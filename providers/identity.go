@@ -125,6 +125,9 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 	if m.subject != nil {
 		id.Subject = m.subject(attrs)
 	}
+	if t, there, err := timeOf(attrs, "iat"); there && err == nil {
+		id.Issued = t
+	}
 	if t, ok := number(attrs["auth_time"]); ok {
 		id.AuthTime = time.Unix(int64(t), 0)
 	}
