@@ -140,6 +140,10 @@ func (p *asked) remember(err error) error {
 	return err
 }
 
+func (p *asked) vouches() (issuers, names []string, subject func(map[string]any) string) {
+	return p.mapper.vouches()
+}
+
 // Status implements Provider.
 func (p *asked) Status() Status {
 	st := p.guard.status()
@@ -174,6 +178,8 @@ type checkedAndAsked struct {
 	*asked
 	signed *jwtProvider
 }
+
+func (p *checkedAndAsked) signingKeys() *keySet { return p.signed.keys }
 
 // Status implements Provider: both ways must be open.
 func (p *checkedAndAsked) Status() Status {

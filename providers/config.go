@@ -34,6 +34,7 @@ type Config struct {
 	Algorithms     []string          `yaml:"algorithms" doc:"Accepted signature algorithms."`
 	Leeway         time.Duration     `yaml:"leeway" doc:"Clock skew allowed, at most 60s."`
 	StrictType     bool              `yaml:"strict_type" doc:"Only typ at+jwt (RFC 9068)."`
+	Events         *Events           `yaml:"events" doc:"What the provider tells by itself: logouts and security events."`
 	AppBinding     string            `yaml:"app_binding" doc:"'none': accept tokens of any app, with a warning."`
 
 	// Keys of single kinds.
@@ -69,6 +70,15 @@ type Endpoints struct {
 	Graph               string `yaml:"graph" doc:"Graph API, of entra or facebook."`
 	TokenInfo           string `yaml:"tokeninfo" doc:"Google tokeninfo."`
 	API                 string `yaml:"api" doc:"API of github, slack or gitlab."`
+}
+
+// Events are how logouts and security events prove to be the provider's. They
+// are taken without these settings too, where it has keys of its own.
+type Events struct {
+	Issuer    string       `yaml:"issuer" doc:"iss of its security events; default: the provider's issuer."`
+	JWKS      string       `yaml:"jwks" doc:"Key set that they are signed with; default: the provider's own."`
+	Audiences []string     `yaml:"audiences" doc:"aud of logout tokens and security events; default: client_id, allowed_clients and audiences."`
+	Bearer    authz.Secret `yaml:"bearer" doc:"Bearer token that who sends security events must know, beside their signature."`
 }
 
 // Cache bounds how long answers of this provider are reused.

@@ -9,6 +9,9 @@
 //	asked.go       what the last two share; guard.go stands before their calls
 //	identity.go    attributes → authz.Identity, by the configured paths
 //
+// What a provider tells by itself comes in by event.go, on the JWT block too:
+// logouts (logout.go) and security events (signal.go).
+//
 // To add one: a file with its constructor, a line in the table Kinds, a folder
 // of recorded answers under testdata, and a row in the README. The suite in
 // providertest must pass.

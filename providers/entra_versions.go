@@ -20,6 +20,14 @@ func (p *entraProvider) of(c authz.Credential) *jwtProvider {
 	return nil
 }
 
+func (p *entraProvider) vouches() (issuers, names []string, subject func(map[string]any) string) {
+	for _, v := range p.versions {
+		own, _, of := v.vouches()
+		issuers, subject = append(issuers, own...), of
+	}
+	return issuers, issuers, subject
+}
+
 var errNotOwned = authz.Reject(authz.ReasonIssuer, "iss is not the provider's")
 
 // Owns implements authz.Provider.

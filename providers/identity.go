@@ -150,6 +150,15 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 	return id, err
 }
 
+// vouches returns the issuers that identities are given.
+func (m *mapper) vouches() (issuers, names []string, subject func(map[string]any) string) {
+	issuers = m.issuers
+	if len(issuers) == 0 {
+		issuers = []string{m.issuer}
+	}
+	return issuers, issuers, m.subject
+}
+
 // compact copies the texts of an identity into one piece of memory of their
 // own, and its lists into another. They were parts of the provider's whole
 // answer, which would stay in memory for as long as the identity is remembered.

@@ -24,6 +24,9 @@ type jwtRules struct {
 	// audienceHint is what is told beside when aud is not ours.
 	audienceHint string
 
+	// typ looks at the type of a token; nil: it is to be that of an access token.
+	typ func(t *signedToken) error
+
 	// client names the OAuth client in the claims.
 	client func(claims map[string]any) string
 	// app reports whether a token has no user.
@@ -88,7 +91,7 @@ func (r *jwtRules) verify(ctx context.Context, c authz.Credential, find findKeys
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkType(r.strictType); err != nil {
+	if err := r.checkType(t); err != nil {
 		return nil, err
 	}
 	if !slices.Contains(r.algorithms, t.algorithm) {
@@ -114,6 +117,13 @@ func (r *jwtRules) verify(ctx context.Context, c authz.Credential, find findKeys
 		return nil, authz.Reject(authz.ReasonExpired, "exp is over")
 	}
 	return claims, nil
+}
+
+func (r *jwtRules) checkType(t *signedToken) error {
+	if r.typ != nil {
+		return r.typ(t)
+	}
+	return t.checkType(r.strictType)
 }
 
 // findKeys is keySet.find, or keySet.findNow.
@@ -372,6 +382,13 @@ func (p *jwtProvider) identify(ctx context.Context, c authz.Credential, find fin
 func (p *jwtProvider) Attributes(ctx context.Context, c authz.Credential) (map[string]any, error) {
 	return p.rules.verify(ctx, c, p.keys.find, p.now())
 }
+
+func (p *jwtProvider) vouches() (issuers, names []string, subject func(map[string]any) string) {
+	issuers, _, subject = p.mapper.vouches()
+	return issuers, p.rules.issuers, subject
+}
+
+func (p *jwtProvider) signingKeys() *keySet { return p.keys }
 
 // Status implements Provider.
 func (p *jwtProvider) Status() Status { return p.keys.status() }

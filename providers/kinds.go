@@ -42,6 +42,7 @@ var commonKeys = []string{
 	"name", "type", "client_id", "client_secret", "audiences", "allowed_clients", "username", "transform", "email",
 	"groups", "service_accounts", "validation", "endpoints", "ca_file", "timeout", "cache", "allow_insecure_http",
 	"client_auth", "client_key", "algorithms", "leeway", "strict_type", "app_binding",
+	"events",
 }
 
 // Prepare returns c with its kind's defaults filled in.
@@ -68,7 +69,7 @@ func Check(c Config) []authz.Fault {
 			faults[i].Problem += "; it stands " + place
 		}
 	}
-	return faults
+	return append(faults, eventFaults(Prepare(c))...)
 }
 
 // Warnings returns what the settings of a provider allow that is weaker than it
