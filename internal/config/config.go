@@ -40,9 +40,10 @@ type Config struct {
 
 // Listen is where the server listens.
 type Listen struct {
-	GRPC  string `yaml:"grpc" doc:"host:port, or unix:/path, for Envoy."`
-	Admin string `yaml:"admin" doc:"host:port for health, metrics and the admin API; empty: none."`
-	TLS   *TLS   `yaml:"tls" doc:"TLS on the gRPC listener. The files are read again when they change."`
+	GRPC   string `yaml:"grpc" doc:"host:port, or unix:/path, for Envoy."`
+	Admin  string `yaml:"admin" doc:"host:port for health, metrics and the admin API; empty: none."`
+	Events string `yaml:"events" doc:"host:port for the logouts and security events that providers send, and nothing else; empty: on the admin listener alone."`
+	TLS    *TLS   `yaml:"tls" doc:"TLS on the gRPC listener. The files are read again when they change."`
 }
 
 // TLS names the files of a TLS listener.
@@ -102,6 +103,9 @@ type Cache struct {
 	Entries         int   `yaml:"max_entries" doc:"Verified identities."`
 	Bytes           int64 `yaml:"max_bytes" doc:"Memory of the verified identities."`
 	NegativeEntries int   `yaml:"negative_entries" doc:"Refusals that a provider answered."`
+
+	Revocations     int           `yaml:"max_revocations" doc:"Logouts and revocations that providers told of; at the bound the oldest goes."`
+	KeepRevocations time.Duration `yaml:"keep_revocations" doc:"How long those are kept: no less than the longest life of an access token."`
 }
 
 // Limits bound what is done at once.
@@ -139,7 +143,7 @@ func defaults() Config {
 		Enabled: true,
 		Headers: authz.HeaderNames{User: "x-forwarded-user", Email: "x-forwarded-email", Groups: "x-forwarded-groups"},
 		Realm:   "gatelodge",
-		Cache:   Cache{Entries: 100_000, Bytes: 128 << 20, NegativeEntries: 10_000},
+		Cache:   Cache{Entries: 100_000, Bytes: 128 << 20, NegativeEntries: 10_000, Revocations: 100_000, KeepRevocations: 24 * time.Hour},
 		Limits:  Limits{InFlight: 10_000, DrainDelay: 2 * time.Second},
 		Log:     Log{Level: "info", Format: "json", Audit: Audit{AllowSample: 1}},
 	}

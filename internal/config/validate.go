@@ -38,11 +38,14 @@ func validate(c *Config, d *decoder) {
 	}
 	for key, n := range map[string]int64{
 		"cache.max_entries": int64(c.Cache.Entries), "cache.max_bytes": c.Cache.Bytes,
-		"cache.negative_entries": int64(c.Cache.NegativeEntries), "limits.max_in_flight": int64(c.Limits.InFlight),
+		"cache.negative_entries": int64(c.Cache.NegativeEntries), "cache.max_revocations": int64(c.Cache.Revocations), "limits.max_in_flight": int64(c.Limits.InFlight),
 	} {
 		if n < 1 {
 			d.faultAt(key, "is %d; it is to be at least 1", n)
 		}
+	}
+	if k := c.Cache.KeepRevocations; k < time.Minute || k > 90*24*time.Hour {
+		d.faultAt("cache.keep_revocations", "is %s; it is to be from 1m to 90d", k)
 	}
 }
 
@@ -59,6 +62,11 @@ func validateListen(c *Config, d *decoder) {
 			d.faultAt("listen.admin", "%s", problem)
 		} else if !loopback(c.Listen.Admin) {
 			d.warn("listen.admin", "listens beyond this machine; health, metrics and the admin API are then reachable from there")
+		}
+	}
+	if c.Listen.Events != "" {
+		if problem := addressFault(c.Listen.Events); problem != "" {
+			d.faultAt("listen.events", "%s", problem)
 		}
 	}
 	t := c.Listen.TLS

@@ -147,3 +147,21 @@ func (r *Realm) Admin(t testing.TB, method, path string, in, out any) {
 	t.Helper()
 	r.Keycloak.Admin(t, method, "/realms/"+r.Name+path, in, out)
 }
+
+// TellLogouts has Keycloak post the logouts of a client's users to an address:
+// of the session that ended, or with session false, of the user alone.
+func (r *Realm) TellLogouts(t testing.TB, client, address string, session bool) {
+	t.Helper()
+	var found []object
+	r.Admin(t, http.MethodGet, "/clients?clientId="+url.QueryEscape(client), nil, &found)
+	if len(found) != 1 {
+		t.Fatalf("keycloak: %d clients %s", len(found), client)
+	}
+	change := found[0]
+	attributes, _ := change["attributes"].(object)
+	maps.Copy(attributes, object{
+		"backchannel.logout.url": address, "backchannel.logout.session.required": strconv.FormatBool(session),
+	})
+	change["frontchannelLogout"] = false // the other way, by the browser, goes first
+	r.Admin(t, http.MethodPut, "/clients/"+change["id"].(string), change, nil)
+}

@@ -3,6 +3,7 @@
 //	gate.go    a configuration → the engine that decides by it
 //	roster.go  the providers, kept across configurations where they can be
 //	serve.go   listeners, reload, orderly end
+//	events.go  what identity providers tell by themselves: logouts
 //	tls.go     certificates that are read again when they change
 //	memory.go  the garbage collector's pace
 //

@@ -40,6 +40,7 @@ type standing struct {
 func Open(c *config.Config, log *slog.Logger, audit tokenstore.Audit) (*Gate, error) {
 	cache, err := authz.NewCache(authz.CacheLimits{
 		Entries: c.Cache.Entries, Bytes: c.Cache.Bytes, NegativeEntries: c.Cache.NegativeEntries,
+		Revocations: c.Cache.Revocations, KeepRevocations: c.Cache.KeepRevocations,
 	})
 	if err != nil {
 		return nil, err
@@ -152,8 +153,21 @@ func (g *Gate) Provider(name string) (providers.Provider, error) {
 	return nil, ErrNoProvider
 }
 
-// Cache returns what is remembered, for those who are told of a logout.
-func (g *Gate) Cache() *authz.Cache { return g.cache }
+// Revoke obeys what an identity provider tells, for every provider that vouches
+// for the same issuer.
+func (g *Gate) Revoke(r authz.Revocation) (dropped int) { return g.cache.Revoke(r, g.env.Now()) }
+
+// Receiver returns what takes the events of a provider of the configuration of
+// the moment; nil where it cannot tell any. known is false where there is no
+// such provider.
+func (g *Gate) Receiver(provider string) (r *providers.Receiver, known bool) {
+	for _, p := range g.roster().running {
+		if p.name == provider {
+			return p.receiver, true
+		}
+	}
+	return nil, false
+}
 
 // Close ends the providers.
 func (g *Gate) Close() { g.roster().retire(nil) }

@@ -15,6 +15,7 @@ import (
 // running is one provider at work, with the settings that it was made of.
 type running struct {
 	providers.Provider
+	receiver *providers.Receiver // of its events; nil: it cannot tell any
 	name     string
 	settings any
 	ttl      time.Duration
@@ -36,8 +37,17 @@ func (r *roster) next(c *config.Config) (*roster, error) {
 	n := &roster{env: r.env, audit: r.audit}
 	for _, settings := range c.Providers {
 		trusted := contentOf(settings.CAFile)
-		err := n.take(r, settings.Name, [2]any{settings, trusted}, settings.Cache.TTL, func() (providers.Provider, error) {
-			return providers.New(settings, r.env)
+		err := n.take(r, settings.Name, [2]any{settings, trusted}, settings.Cache.TTL, func() (*running, error) {
+			p, err := providers.New(settings, r.env)
+			if err != nil {
+				return nil, err
+			}
+			receiver, err := providers.NewReceiver(settings, p, r.env)
+			if err != nil {
+				p.Close()
+				return nil, err
+			}
+			return &running{Provider: p, receiver: receiver}, nil
 		})
 		if err != nil {
 			n.retire(r)
@@ -63,7 +73,7 @@ func contentOf(path string) string {
 
 // take puts a provider on the roster: the one of old that has the same name
 // and settings, or a new one.
-func (n *roster) take(old *roster, name string, settings any, ttl time.Duration, open func() (providers.Provider, error)) error {
+func (n *roster) take(old *roster, name string, settings any, ttl time.Duration, open func() (*running, error)) error {
 	for _, p := range old.running {
 		if p.name == name && reflect.DeepEqual(p.settings, settings) {
 			n.running = append(n.running, p)
@@ -74,7 +84,8 @@ func (n *roster) take(old *roster, name string, settings any, ttl time.Duration,
 	if err != nil {
 		return fmt.Errorf("provider %s: %w", name, err)
 	}
-	n.running = append(n.running, &running{p, name, settings, ttl, authz.NewInstance()})
+	p.name, p.settings, p.ttl, p.instance = name, settings, ttl, authz.NewInstance()
+	n.running = append(n.running, p)
 	return nil
 }
 
@@ -88,6 +99,9 @@ func (r *roster) retire(kept *roster) {
 	}
 	for _, p := range r.running {
 		if !going[p] {
+			if p.receiver != nil {
+				p.receiver.Close()
+			}
 			p.Close()
 		}
 	}

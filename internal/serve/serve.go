@@ -16,6 +16,7 @@ import (
 	"github.com/gatelodge/gatelodge/envoy"
 	"github.com/gatelodge/gatelodge/internal/adminapi"
 	"github.com/gatelodge/gatelodge/internal/config"
+	"github.com/gatelodge/gatelodge/internal/events"
 	"github.com/gatelodge/gatelodge/internal/telemetry"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
@@ -85,6 +86,9 @@ func (s *server) open(c *config.Config) (err error) {
 	s.admin.Mux.Handle(adminapi.Root, adminapi.New(adminapi.Options{
 		Tokens: s.gate.Tokens, Gate: s.gate, Login: s.gate.Login, Access: s.gate.access, Now: time.Now, Log: s.log,
 	}))
+	routes := s.eventRoutes()
+	s.admin.Mux.Handle(events.LogoutPath, routes)
+	s.admin.Mux.Handle(events.SignalPath, routes)
 	return nil
 }
 
@@ -153,7 +157,7 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 		return fmt.Errorf("listen.grpc: %w", err)
 	}
 	checks := envoy.NewServer(s.gate, options)
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	go func() { ended <- checks.Serve(grpcListener) }()
 
 	var adminAddr net.Addr
@@ -167,6 +171,12 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 		go func() { ended <- s.admin.Serve(l) }()
 		defer func() { _ = s.admin.Close() }()
 	}
+	closeEvents, err := s.serveEvents(c.Listen.Events, ended)
+	if err != nil {
+		checks.Stop(context.Background())
+		return err
+	}
+	defer closeEvents()
 	s.log.Info("serving", "grpc", grpcListener.Addr().String(), "admin", fmt.Sprint(adminAddr), "providers", len(c.Providers), "rules", len(c.Rules))
 	if ready != nil {
 		ready(grpcListener.Addr(), adminAddr)
@@ -255,6 +265,7 @@ func atNextStart(old, c *config.Config) (keys []string) {
 	}{
 		{"listen.grpc", old.Listen.GRPC, c.Listen.GRPC},
 		{"listen.admin", old.Listen.Admin, c.Listen.Admin},
+		{"listen.events", old.Listen.Events, c.Listen.Events},
 		{"cache", old.Cache, c.Cache},
 		{"limits", old.Limits, c.Limits},
 		{"log.level", old.Log.Level, c.Log.Level},

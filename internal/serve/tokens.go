@@ -113,7 +113,7 @@ func (n *roster) takeTokens(old *roster, c *config.APITokens) error {
 	if c == nil {
 		return nil
 	}
-	err := n.take(old, authz.APITokens, c, 0, func() (providers.Provider, error) { return openAPITokens(c, n.env, n.audit) })
+	err := n.take(old, authz.APITokens, c, 0, alone(func() (providers.Provider, error) { return openAPITokens(c, n.env, n.audit) }))
 	if err != nil || c.Htpasswd == "" {
 		return err
 	}
@@ -122,7 +122,15 @@ func (n *roster) takeTokens(old *roster, c *config.APITokens) error {
 		return fmt.Errorf("htpasswd_file: %w", err)
 	}
 	settings := [2]string{c.Htpasswd, string(text)}
-	return n.take(old, providers.StaticUsers, settings, 0, func() (providers.Provider, error) { return openStaticUsers(c.Htpasswd) })
+	return n.take(old, providers.StaticUsers, settings, 0, alone(func() (providers.Provider, error) { return openStaticUsers(c.Htpasswd) }))
+}
+
+// alone makes a provider of our own, which nobody tells anything about.
+func alone(open func() (providers.Provider, error)) func() (*running, error) {
+	return func() (*running, error) {
+		p, err := open()
+		return &running{Provider: p}, err
+	}
 }
 
 // access says who may use the admin API under the configuration of the moment.

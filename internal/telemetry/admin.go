@@ -61,16 +61,22 @@ func NewAdmin(o AdminOptions) *Admin {
 		_ = e.Encode(ready)
 	})
 	a.Mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
-	a.server = &http.Server{
-		Handler:           guard(a.Mux, o.Hosts),
+	a.server = HTTPServer(guard(a.Mux, o.Hosts), o.Log)
+	return a
+}
+
+// HTTPServer returns a server that leaves nobody all the time and memory that
+// they like.
+func HTTPServer(h http.Handler, l *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          o.Log,
+		ErrorLog:          l,
 	}
-	return a
 }
 
 // Serve answers on l until Close.

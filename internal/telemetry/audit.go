@@ -108,6 +108,28 @@ func (a *Audit) Change(c Change) error {
 	return a.lines(append(b, "}\n"...))
 }
 
+// A Revoked is what an identity provider told us by itself, and was obeyed.
+type Revoked struct {
+	Provider, Kind, EventID string
+	Session, Subject        string
+	Dropped                 int
+}
+
+// Revoked records one, before it returns: none is ever dropped.
+func (a *Audit) Revoked(r Revoked) error {
+	b := append(make([]byte, 0, 512), `{"time":"`...)
+	b = a.now().UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
+	b = append(b, `","msg":"revoked"`...)
+	b = field(b, "provider", r.Provider)
+	b = field(b, "kind", r.Kind)
+	b = field(b, "event_id", r.EventID)
+	b = field(b, "session", r.Session)
+	b = field(b, "subject", r.Subject)
+	b = append(b, `,"dropped":`...)
+	b = strconv.AppendInt(b, int64(r.Dropped), 10)
+	return a.lines(append(b, "}\n"...))
+}
+
 // Observe implements envoy.Observer.
 func (a *Audit) Observe(q *authz.Request, d *authz.Decision, took time.Duration) {
 	if d.Outcome == authz.Allowed && !d.Shadow && uint64(rand.Uint32()) >= a.sample.Load() {

@@ -23,6 +23,7 @@ type Metrics struct {
 	mu     sync.Mutex
 	tables atomic.Pointer[map[string]*table] // by provider
 	took   histogram
+	events *prometheus.CounterVec
 
 	state func() State
 }
@@ -47,7 +48,10 @@ type table [outcomes][authz.Reasons]atomic.Uint64
 func NewMetrics(state func() State) *Metrics {
 	m := &Metrics{Registry: prometheus.NewRegistry(), state: state}
 	m.tables.Store(&map[string]*table{"": new(table)})
-	m.Registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatelodge_revocations_total", Help: "Logouts and security events of identity providers, by what became of them.",
+	}, []string{"provider", "kind", "result"})
+	m.Registry.MustRegister(m, m.events, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector())
 	return m
 }
@@ -56,6 +60,12 @@ func NewMetrics(state func() State) *Metrics {
 func (m *Metrics) Observe(_ *authz.Request, d *authz.Decision, took time.Duration) {
 	m.table(d.Provider)[d.Outcome][d.Reason].Add(1)
 	m.took.observe(took)
+}
+
+// Event counts what a provider told by itself. kind and result are words of our
+// own, never somebody else's text.
+func (m *Metrics) Event(provider, kind, result string) {
+	m.events.WithLabelValues(provider, kind, result).Inc()
 }
 
 func (m *Metrics) table(provider string) *table {
@@ -91,6 +101,8 @@ var (
 	cacheBytes    = prometheus.NewDesc("gatelodge_cache_bytes", "Memory of the remembered answers, estimated.", nil, nil)
 	lookupsDesc   = prometheus.NewDesc("gatelodge_cache_lookups_total", "Look-ups, by result.", []string{"result"}, nil)
 	evictedDesc   = prometheus.NewDesc("gatelodge_cache_evictions_total", "Answers that made room for others or ended.", nil, nil)
+	revokedDesc   = prometheus.NewDesc("gatelodge_revocations_remembered", "Sessions and users whose older tokens are refused.", nil, nil)
+	lostDesc      = prometheus.NewDesc("gatelodge_revocations_lost_total", "Revocations that were forgotten before their time to make room for others (cache.max_revocations).", nil, nil)
 	providerDesc  = prometheus.NewDesc("gatelodge_provider_ready", "1 where the provider's tokens can be checked.", []string{"provider"}, nil)
 	wrongDesc     = prometheus.NewDesc("gatelodge_provider_misconfigured", "1 where the provider refuses us: the settings are wrong.", []string{"provider"}, nil)
 	reloadsDesc   = prometheus.NewDesc("gatelodge_config_reloads_total", "Changes of the configuration, by result.", []string{"result"}, nil)
@@ -103,7 +115,7 @@ var (
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		decisionsDesc, durationDesc, cacheDesc, cacheBytes, lookupsDesc, evictedDesc, providerDesc, wrongDesc, reloadsDesc,
-		droppedDesc, enabledDesc, shadowDesc,
+		droppedDesc, enabledDesc, shadowDesc, revokedDesc, lostDesc,
 	} {
 		c <- d
 	}
@@ -134,6 +146,8 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 	counter(lookupsDesc, s.Cache.Hits, "hit")
 	counter(lookupsDesc, s.Cache.Misses, "miss")
 	counter(evictedDesc, s.Cache.Evicted)
+	gauge(revokedDesc, float64(s.Cache.Revocations))
+	counter(lostDesc, s.Cache.LostRevocations)
 	for name, p := range s.Providers {
 		gauge(providerDesc, number(p.Ready), name)
 		gauge(wrongDesc, number(p.Misconfigured), name)
