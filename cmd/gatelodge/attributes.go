@@ -45,10 +45,10 @@ configuration, 3 it could not be asked.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAttributes(cmd, &f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", "", "the configuration file")
-	flags.StringVar(&f.provider, "provider", "", "name of the provider in the configuration")
-	flags.StringVar(&f.kind, "type", "bearer", "what the credential is: bearer, basic or key")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the provider")
+	flags.StringVar(&f.config, "config", "", "the configuration `FILE`")
+	flags.StringVar(&f.provider, "provider", "", "`NAME` of the provider in the configuration")
+	flags.StringVar(&f.kind, "type", "bearer", "what the credential is, its `TYPE`: bearer, basic or key")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "the `TIME` to wait for the provider")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	f.secret.add(cmd, "token")
 	_ = cmd.MarkFlagRequired("config")   // the flag was defined above

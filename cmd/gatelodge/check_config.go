@@ -40,7 +40,7 @@ With --schema it prints the JSON Schema of the file, for editors.`,
 			return checkConfig(cmd, file, asJSON)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file, as the other commands have it")
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration `FILE`, as the other commands have it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the file")
 	return cmd

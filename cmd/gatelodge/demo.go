@@ -55,9 +55,9 @@ it is the upstream of docker-compose.yml.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&f.once, "once", false, "make the tour, print what came of it, and end")
 	flags.BoolVar(&f.asJSON, "json", false, "print the tour as JSON (with --once)")
-	flags.StringVar(&f.envoy, "envoy", "", "path of the Envoy to run")
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "where Envoy listens, host:port; port 0: any")
-	flags.StringVar(&f.only, "only", "", "run one part alone: api")
+	flags.StringVar(&f.envoy, "envoy", "", "`PATH` of the Envoy to run")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "where Envoy listens, `HOST:PORT`; port 0: any")
+	flags.StringVar(&f.only, "only", "", "run one `PART` alone: api")
 	return cmd
 }
 

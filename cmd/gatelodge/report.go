@@ -55,7 +55,7 @@ be read.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&file, "audit", "", "the record of decisions; - for standard input")
+	cmd.Flags().StringVar(&file, "audit", "", "the record of decisions, a `FILE`; - for standard input")
 	cmd.Flags().IntVar(&limit, "limit", 50, "most rows to print; 0 for all")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with all rows")
 	_ = cmd.MarkFlagRequired("audit") // the flag was defined above

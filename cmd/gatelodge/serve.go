@@ -33,6 +33,6 @@ The admin listener has /healthz (alive), /readyz (can decide, and why not) and
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file")
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration `FILE`")
 	return cmd
 }

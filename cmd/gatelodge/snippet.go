@@ -65,13 +65,13 @@ the certificate; the files are those that Envoy sees.`,
 		RunE:      func(cmd *cobra.Command, args []string) error { return runSnippet(cmd, args[0], &f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", "", "the configuration file")
-	flags.StringVar(&f.address, "address", "", "host:port where Gatelodge is reached (default: by listen.grpc)")
-	flags.StringVar(&f.api, "api", "", "host:port of an HTTP API: print a whole Envoy configuration in front of it")
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "host:port where Envoy listens (with --api)")
-	flags.StringVar(&f.ca, "ca-file", "/etc/envoy/gatelodge-ca.pem", "with listen.tls: who issued Gatelodge's certificate, as Envoy sees the file")
-	flags.StringVar(&f.cert, "cert-file", "/etc/envoy/client.pem", "with listen.tls.client_ca_file: Envoy's certificate, as Envoy sees the file")
-	flags.StringVar(&f.key, "key-file", "/etc/envoy/client-key.pem", "with listen.tls.client_ca_file: the key of Envoy's certificate")
+	flags.StringVar(&f.config, "config", "", "the configuration `FILE`")
+	flags.StringVar(&f.address, "address", "", "`HOST:PORT` where Gatelodge is reached (default: by listen.grpc)")
+	flags.StringVar(&f.api, "api", "", "`HOST:PORT` of an HTTP API: print a whole Envoy configuration in front of it")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "`HOST:PORT` where Envoy listens (with --api)")
+	flags.StringVar(&f.ca, "ca-file", "/etc/envoy/gatelodge-ca.pem", "with listen.tls: who issued Gatelodge's certificate, a `FILE` that Envoy sees")
+	flags.StringVar(&f.cert, "cert-file", "/etc/envoy/client.pem", "with listen.tls.client_ca_file: Envoy's certificate, a `FILE` that Envoy sees")
+	flags.StringVar(&f.key, "key-file", "/etc/envoy/client-key.pem", "with listen.tls.client_ca_file: the key of Envoy's certificate, a `FILE` that Envoy sees")
 	_ = cmd.MarkFlagRequired("config") // the flag was defined above
 	return cmd
 }

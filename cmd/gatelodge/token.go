@@ -47,7 +47,7 @@ type tokenFlags struct {
 }
 
 func (f *tokenFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "", "the configuration file")
+	cmd.Flags().StringVar(&f.config, "config", "", "the configuration `FILE`")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	_ = cmd.MarkFlagRequired("config") // the flag was defined above
 }
@@ -122,16 +122,16 @@ In text form standard output has the token alone; all else goes to standard erro
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&o.User, "user", "", "who the token speaks for")
-	flags.StringVar(&o.Name, "name", "", "what the token is called in lists")
-	flags.StringVar(&o.Description, "description", "", "what it is for")
-	flags.StringVar(&o.Expires, "expires", "", "how long it lives, as 90d or 12h; a time, as 2027-01-31T00:00:00Z; or never (default 90d)")
+	flags.StringVar(&o.User, "user", "", "`USER` that the token speaks for")
+	flags.StringVar(&o.Name, "name", "", "`NAME` of the token in lists")
+	flags.StringVar(&o.Description, "description", "", "what it is for, in `WORDS`")
+	flags.StringVar(&o.Expires, "expires", "", "the `TIME` that it lives, as 90d or 12h; or its end, as 2027-01-31T00:00:00Z; or never (default 90d)")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "only for GET, HEAD and OPTIONS, and for what a rule's preset knows to be reading")
-	flags.StringArrayVar(&o.Paths, "path", nil, "only for these paths, as /rest/api/**; may be repeated")
-	flags.StringArrayVar(&o.Hosts, "host", nil, "only for these hosts; may be repeated")
-	flags.StringArrayVar(&o.Sources, "source", nil, "only from these addresses or networks; may be repeated")
-	flags.StringArrayVar(&o.Groups, "group", nil, "a group of the user, for rules and the upstream; may be repeated")
-	flags.StringVar(&out, "out", "", "write what would be printed to a new file that only you can read")
+	flags.StringArrayVar(&o.Paths, "path", nil, "only for this `PATH`, as /rest/api/**; may be repeated")
+	flags.StringArrayVar(&o.Hosts, "host", nil, "only for this `HOST`; may be repeated")
+	flags.StringArrayVar(&o.Sources, "source", nil, "only from this `ADDRESS` or network; may be repeated")
+	flags.StringArrayVar(&o.Groups, "group", nil, "a `GROUP` of the user, for rules and the upstream; may be repeated")
+	flags.StringVar(&out, "out", "", "write what would be printed to a new `FILE` that only you can read")
 	_ = cmd.MarkFlagRequired("user") // the flags were defined above
 	_ = cmd.MarkFlagRequired("name")
 	return cmd
@@ -209,10 +209,10 @@ func newTokenList() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&owner, "user", "", "only this user's")
-	cmd.Flags().StringVar(&status, "status", "", "only those that are active, expired or revoked")
-	cmd.Flags().StringVar(&olderThan, "older-than", "", "only those whose secret is older, as 90d")
-	cmd.Flags().StringVar(&unused, "unused", "", "only those not used for so long, as 90d")
+	cmd.Flags().StringVar(&owner, "user", "", "only this `USER`'s")
+	cmd.Flags().StringVar(&status, "status", "", "only those of this `STATUS`: active, expired or revoked")
+	cmd.Flags().StringVar(&olderThan, "older-than", "", "only those whose secret is older than this `TIME`, as 90d")
+	cmd.Flags().StringVar(&unused, "unused", "", "only those not used for this `TIME`, as 90d")
 	return cmd
 }
 

@@ -36,9 +36,9 @@ the overlap, so that whoever uses it can change over; --overlap 0s ends it now.`
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&overlap, "overlap", tokenstore.FormatLifetime(tokenstore.DefaultOverlap), "how long the old secret goes on")
-	cmd.Flags().StringVar(&expires, "expires", "", "a new end, as for create; without it the end stays as it is")
-	cmd.Flags().StringVar(&out, "out", "", "write what would be printed to a new file that only you can read")
+	cmd.Flags().StringVar(&overlap, "overlap", tokenstore.FormatLifetime(tokenstore.DefaultOverlap), "the `TIME` that the old secret goes on")
+	cmd.Flags().StringVar(&expires, "expires", "", "a new `END`, as for create; without it the end stays as it is")
+	cmd.Flags().StringVar(&out, "out", "", "write what would be printed to a new `FILE` that only you can read")
 	return cmd
 }
 
@@ -68,11 +68,11 @@ in which one was found. It prints what it ended.`,
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.owner, "user", "", "all of this user's")
-	flags.StringVar(&f.olderThan, "older-than", "", "all whose secret is older, as 365d")
-	flags.StringVar(&f.unused, "unused", "", "all that were not used for so long, as 90d")
+	flags.StringVar(&f.owner, "user", "", "all of this `USER`'s")
+	flags.StringVar(&f.olderThan, "older-than", "", "all whose secret is older than this `TIME`, as 365d")
+	flags.StringVar(&f.unused, "unused", "", "all that were not used for this `TIME`, as 90d")
 	flags.BoolVar(&f.leaked, "leaked", false, "all that stand in a text: standard input, or --file")
-	flags.StringVar(&f.file, "file", "", "the text for --leaked")
+	flags.StringVar(&f.file, "file", "", "the text for --leaked, a `FILE`")
 	cmd.MarkFlagsMutuallyExclusive("leaked", "user")
 	cmd.MarkFlagsMutuallyExclusive("leaked", "older-than")
 	cmd.MarkFlagsMutuallyExclusive("leaked", "unused")
@@ -204,8 +204,8 @@ It prints what it made as JSON, with the new tokens: once.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "the JSON array; - for standard input")
-	cmd.Flags().StringVar(&out, "out", "", "write what would be printed to a new file that only you can read")
+	cmd.Flags().StringVar(&file, "file", "", "the JSON array, a `FILE`; - for standard input")
+	cmd.Flags().StringVar(&out, "out", "", "write what would be printed to a new `FILE` that only you can read")
 	_ = cmd.MarkFlagRequired("file") // the flag was defined above
 	return cmd
 }
