@@ -22,6 +22,7 @@ type mapper struct {
 	roles      []string
 	accounts   map[string]string
 	issuer     string
+	alike      likenesses
 	issuers    []string // of which an answer names one; empty: it is always issuer
 
 	// subject is the stable key of the user or app; nil: sub.
@@ -146,6 +147,7 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 	}
 	if err == nil {
 		compact(&id)
+		m.alike.share(&id)
 	}
 	return id, err
 }
@@ -157,45 +159,6 @@ func (m *mapper) vouches() (issuers, names []string, subject func(map[string]any
 		issuers = []string{m.issuer}
 	}
 	return issuers, issuers, m.subject
-}
-
-// compact copies the texts of an identity into one piece of memory of their
-// own, and its lists into another. They were parts of the provider's whole
-// answer, which would stay in memory for as long as the identity is remembered.
-func compact(id *authz.Identity) {
-	texts := make([]*string, 0, 32)
-	texts = append(texts, &id.User, &id.Subject, &id.Email, &id.Client, &id.TokenID, &id.Session, &id.ACR)
-	lists := []*[]string{&id.Groups, &id.Roles, &id.Scopes}
-	count := 0
-	for _, list := range lists {
-		count += len(*list)
-	}
-	members := make([]string, 0, count)
-	for _, list := range lists {
-		if len(*list) == 0 {
-			continue
-		}
-		start := len(members)
-		members = append(members, *list...)
-		*list = members[start:len(members):len(members)]
-		for i := range *list {
-			texts = append(texts, &(*list)[i])
-		}
-	}
-	size := 0
-	for _, s := range texts {
-		size += len(*s)
-	}
-	var all strings.Builder
-	all.Grow(size)
-	for _, s := range texts {
-		all.WriteString(*s)
-	}
-	rest := all.String()
-	for _, s := range texts {
-		n := len(*s)
-		*s, rest = rest[:n], rest[n:]
-	}
 }
 
 func (m *mapper) account(client string) (string, error) {
