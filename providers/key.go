@@ -19,9 +19,10 @@ import (
 // publicKey is one key of a provider, checked and parsed once.
 type publicKey struct {
 	id        string
-	algorithm string // that the key is for; "": any of its kind
-	issuer    string // of Entra's keys: whose tokens it signs
-	key       any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	algorithm string  // that the key is for; "": any of its kind
+	issuer    string  // of Entra's keys: whose tokens it signs
+	key       any     // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	rsa       *rsaKey // of an RSA key
 }
 
 // suits reports whether the key may verify a token of the algorithm.
@@ -96,7 +97,13 @@ func parseKey(raw []byte) (*publicKey, error) {
 	if err := k.checkCertificate(members); err != nil {
 		return nil, err
 	}
-	return k, k.checkStrength()
+	if err := k.checkStrength(); err != nil {
+		return nil, err
+	}
+	if key, ok := k.key.(*rsa.PublicKey); ok {
+		k.rsa = newRSAKey(key)
+	}
+	return k, nil
 }
 
 // checkCertificate refuses a key that is published with the certificate of

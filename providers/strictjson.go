@@ -18,8 +18,11 @@ const maxDepth = 32
 //
 // Numbers come out as int64 where they are whole and fit, else as float64.
 // Strings of the result share one copy of data: who keeps one of them keeps all.
-func parseObject(data []byte) (map[string]any, error) {
-	p := jsonParser{data: string(data)}
+func parseObject(data []byte) (map[string]any, error) { return parseObjectText(string(data)) }
+
+// parseObjectText is parseObject for a text that need not be copied.
+func parseObjectText(data string) (map[string]any, error) {
+	p := jsonParser{data: data}
 	p.space()
 	if p.peek() != '{' {
 		return nil, errNotObject
@@ -100,7 +103,7 @@ func (p *jsonParser) object(depth int) (map[string]any, error) {
 	}
 	p.at++ // {
 	members := 8
-	if depth == 0 {
+	if depth == 0 && len(p.data) > 256 {
 		members = 28 // most tokens have fewer claims; growing costs more than the room
 	}
 	m := make(map[string]any, members)
