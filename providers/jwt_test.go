@@ -170,6 +170,32 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
+// TestSameKeyID: a key is its own provider's, whatever another one calls his.
+func TestSameKeyID(t *testing.T) {
+	ours, theirs := providertest.NewIssuer(t), providertest.NewIssuer(t) // both have a key rsa-1
+	a, b := newOIDC(t, ours, nil), newOIDC(t, theirs, nil)
+	for range 2 { // cold, and with what was seen before
+		for _, c := range []struct {
+			p     Provider
+			token string
+			owned bool
+			want  authz.Reason
+		}{
+			{a, ours.Token("alice", nil), true, authz.ReasonVerified},
+			{b, theirs.Token("alice", nil), true, authz.ReasonVerified},
+			{a, theirs.Token("alice", map[string]any{"iss": ours.URL}), true, authz.ReasonSignature},
+			{b, ours.Token("alice", map[string]any{"iss": theirs.URL}), true, authz.ReasonSignature},
+			{a, theirs.Token("alice", nil), false, authz.ReasonIssuer},
+			{b, ours.Token("alice", nil), false, authz.ReasonIssuer},
+		} {
+			_, err := c.p.Verify(t.Context(), bearer(c.token))
+			if c.p.Owns(bearer(c.token)) != c.owned || reasonOf(err) != c.want {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		}
+	}
+}
+
 // TestBadSetReplacesNoGoodOne: a token that names an unknown key has the set
 // fetched again. What cannot be read then says nothing about it, and leaves the
 // known keys as they are.

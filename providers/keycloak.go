@@ -14,7 +14,7 @@ var keycloak = Kind{
 	Keys: []string{"base_url", "realm", "issuer"},
 	Defaults: func(c *Config) {
 		if c.Issuer == "" && c.BaseURL != "" && c.Realm != "" {
-			c.Issuer = strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
+			c.Issuer = keycloakRealm(*c)
 		}
 	},
 	Places: map[string]string{
@@ -52,6 +52,9 @@ func newKeycloak(c Config, env Env) (Provider, error) {
 	if c.Validation == "introspection" {
 		return newKeycloakIntrospection(c, env, rules)
 	}
+	if realm := keycloakRealm(c); c.Endpoints.Discovery == "" && realm != issuerOf(c) {
+		c.Endpoints.Discovery = realm + "/.well-known/openid-configuration"
+	}
 	p, err := newSigned(c, env, rules, issuerOf(c), "preferred_username")
 	if err != nil {
 		return nil, err
@@ -60,16 +63,20 @@ func newKeycloak(c Config, env Env) (Provider, error) {
 	return p, nil
 }
 
+// keycloakRealm is where the realm is reached. base_url may be an inner address
+// while tokens name the outer one.
+func keycloakRealm(c Config) string {
+	if c.BaseURL != "" && c.Realm != "" {
+		return strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
+	}
+	return issuerOf(c)
+}
+
 var keycloakRoles = []string{"realm_access.roles"}
 
 func newKeycloakIntrospection(c Config, env Env, rules *jwtRules) (Provider, error) {
 	if c.Endpoints.Introspection == "" {
-		// base_url may be an inner address while tokens name the outer one.
-		realm := issuerOf(c)
-		if c.BaseURL != "" && c.Realm != "" {
-			realm = strings.TrimSuffix(c.BaseURL, "/") + "/realms/" + c.Realm
-		}
-		c.Endpoints.Introspection = realm + "/protocol/openid-connect/token/introspect"
+		c.Endpoints.Introspection = keycloakRealm(c) + "/protocol/openid-connect/token/introspect"
 	}
 	m, _ := newMapper(c, issuerOf(c), "preferred_username", "username")
 	m.roles = keycloakRoles

@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -30,6 +31,7 @@ var oidc = Kind{
 	SignIn: func(c Config) Endpoints { return Endpoints{Issuer: issuerOf(c)} },
 	New: func(c Config, env Env) (Provider, error) {
 		rules := newJWTRules(c, issuerOf(c))
+		rules.extra = forAPIs
 		usernames := []string{"preferred_username", "username", "upn", "sub"}
 		if c.Validation != "introspection" {
 			return newSigned(c, env, rules, issuerOf(c), usernames...)
@@ -44,6 +46,27 @@ var oidc = Kind{
 // do not.
 func oidcShape(c Config) Shape {
 	return Shape{Issuers: []string{issuerOf(c)}, CatchAll: c.Validation == "introspection"}
+}
+
+// forAPIs refuses the other tokens that an issuer signs, with the same keys and
+// mostly the same type in the header: ID tokens (OpenID Connect Core §2), which
+// are for the client and are shown about freely, logout tokens (OpenID Connect
+// Back-Channel Logout §2.4), and what Keycloak and Cognito say is no access token.
+func forAPIs(_ *signedToken, claims map[string]any) error {
+	refused := authz.Reject(authz.ReasonTokenType, "an ID token, or another that is not for APIs")
+	for _, name := range []string{"at_hash", "c_hash", "s_hash", "events"} {
+		if _, there := claims[name]; there {
+			return refused
+		}
+	}
+	if _, there := claims["nonce"]; there && claims["scope"] == nil && claims["scp"] == nil {
+		return refused
+	}
+	typ, use := textAt(claims, "typ"), textAt(claims, "token_use")
+	if slices.Contains([]string{"ID", "Refresh", "Offline", "Logout"}, typ) || use != "" && use != "access" {
+		return refused
+	}
+	return nil
 }
 
 // issuerOf is the issuer that tokens must name.

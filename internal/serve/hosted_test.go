@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"regexp"
@@ -15,6 +17,8 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
+	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/providers/providertest"
 )
 
@@ -204,6 +208,66 @@ func TestStreet(t *testing.T) {
 	}
 }
 
+// TestNobodyOwnsTwice: of the providers of a rule that the configuration admits,
+// no two own one token, whatever it looks like; those it does not admit are the
+// ones whose tokens have no form.
+func TestNobodyOwnsTwice(t *testing.T) {
+	list := moveIn(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	tokens := []string{"", "ey", "eyJ", "gl_x", "ghp_x", "glpat-x", "xapp-x", "xoxe-1-x", "ya29", "EAAx"}
+	for _, r := range list {
+		token := r.good.Token
+		tokens = append(tokens, token, token[:len(token)/2], strings.ToUpper(token), token+"x", "x"+token)
+		for range 20 {
+			bent := []byte(token)
+			bent[random.IntN(len(bent))] ^= byte(1 << random.IntN(7))
+			tokens = append(tokens, string(bent))
+		}
+	}
+	for range 100 {
+		var names, providers strings.Builder
+		var chosen []*resident
+		opaque := 0
+		for _, i := range random.Perm(len(list))[:1+random.IntN(6)] {
+			r := list[i]
+			chosen = append(chosen, r)
+			fmt.Fprintf(&providers, "  - {name: %s, %s, ca_file: %q}\n", r.name, r.settings, hosts.CAFile)
+			names.WriteString(r.name + ", ")
+			if r.opaque {
+				opaque++
+			}
+		}
+		text := "providers:\n" + providers.String() + "rules:\n  - {match: {paths: [/x]}, providers: [" + names.String() + "]}\n  - {access: deny}\n"
+		c, _, err := config.Parse("x.yaml", []byte(text), func(string) (string, bool) { return "", false })
+		if (err != nil) != (opaque > 1) || err != nil && strings.Count(err.Error(), "both take every opaque token") != opaque-1 {
+			t.Fatalf("%s: %v", &names, err)
+		}
+		if err != nil {
+			continue
+		}
+		gate, err := Open(c, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range tokens {
+			var owners []string
+			for _, r := range chosen {
+				p, err := gate.Provider(r.name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p.Owns(authz.Credential{Kind: authz.Bearer, Secret: authz.NewSecret(token)}) {
+					owners = append(owners, r.name)
+				}
+			}
+			if len(owners) > 1 {
+				t.Errorf("%q is owned by %v", token, owners)
+			}
+		}
+		gate.Close()
+	}
+}
+
 // TestOtherDoors: the other ways of the types find their addresses by themselves
 // too.
 func TestOtherDoors(t *testing.T) {
@@ -221,7 +285,7 @@ func TestOtherDoors(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		settings, recorded, host, keysHost, keys string
-		discovery                                string // path of metadata whose keys are at keysHost
+		issuer                                   string // in the metadata of realms
 	}{
 		"entra, organizations": {
 			entra + "tenant_id: organizations, allowed_tenants: [11111111-2222-3333-4444-555555555555, 22222222-3333-4444-5555-666666666666]",
@@ -233,9 +297,13 @@ func TestOtherDoors(t *testing.T) {
 		"entra, China": {
 			entra + tenant + ", cloud: china", "entra/china-v1", "login.partner.microsoftonline.cn", "", entraTenant + "/discovery/v2.0/keys " + entraTenant + "/discovery/keys", "",
 		},
-		"entra, Graph":          {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, " + tenant, "entra/graph/good", "graph.microsoft.com", "", "", ""},
-		"entra, Graph, groups":  {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, groups: groups, " + tenant, "entra/graph/good-groups", "graph.microsoft.com", "", "", ""},
-		"keycloak":              {realm, "keycloak/good", "sso.example.com", "", "/certs", "/realms/corp/.well-known/openid-configuration"},
+		"entra, Graph":         {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, " + tenant, "entra/graph/good", "graph.microsoft.com", "", "", ""},
+		"entra, Graph, groups": {"type: entra, validation: profile, client_id: bbbbbbbb-0000-0000-0000-000000000002, groups: groups, " + tenant, "entra/graph/good-groups", "graph.microsoft.com", "", "", ""},
+		"keycloak":             {realm, "keycloak/good", "sso.example.com", "", "/certs", "https://sso.example.com/realms/corp"},
+		"keycloak, inner address": {
+			"type: keycloak, base_url: https://inner.example.com, realm: corp, issuer: https://sso.example.com/realms/corp, audiences: jira-api", "keycloak/good",
+			"inner.example.com", "", "/certs", "https://sso.example.com/realms/corp",
+		},
 		"okta, org":             {okta, "okta/org/good", "dev-123456.okta.com", "", "", ""},
 		"cognito, userInfo":     {pool + ", validation: profile, domain: corp.auth.eu-west-1.amazoncognito.com", "cognito/profile/good", "corp.auth.eu-west-1.amazoncognito.com", "cognito-idp.eu-west-1.amazonaws.com", poolKey, ""},
 		"cognito, other issuer": {pool, "cognito/good-updated-issuer", "cognito-idp.eu-west-1.amazonaws.com", "", poolKey, ""},
@@ -262,9 +330,8 @@ func TestOtherDoors(t *testing.T) {
 				signer = hosts.Server(t, c.keysHost)
 			}
 			signer.ServeKeys(strings.Fields(c.keys + " /nowhere")...)
-			if c.discovery != "" {
-				issuer := "https://" + c.host + strings.TrimSuffix(c.discovery, "/.well-known/openid-configuration")
-				s.Answer("GET "+c.discovery, 200, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer, "https://"+c.host+c.keys))
+			if c.issuer != "" {
+				s.Answer("GET /realms/corp/.well-known/openid-configuration", 200, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, c.issuer, "https://"+c.host+c.keys))
 			}
 			l := start(t, fmt.Sprintf("listen: {grpc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {drain_delay: 1ms}\nproviders:\n  - {name: p, %s, ca_file: %q}\n", c.settings, hosts.CAFile))
 			good := providertest.ReadCase(t, "../../providers/testdata/"+c.recorded+".txtar", s)

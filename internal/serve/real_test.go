@@ -148,6 +148,9 @@ rules:
   - {match: {paths: [/alone/profile]}, providers: [profile]}
   - {access: deny}
 `, op.Issuer))
+	if !strings.Contains(l.log.String(), "app_binding: tokens of any app") {
+		t.Error("the start does not warn of a provider that takes any app's tokens")
+	}
 	mine := op.UserToken(t, "alice", "svc", "", "openid profile email")
 	foreign := op.UserToken(t, "bob", "cli", "", "openid profile email")
 	l.expect("our app's token", "/alone/both", mine, 200, "alice")
