@@ -77,8 +77,8 @@ func TestWrongPagesAreSeen(t *testing.T) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
 	}
-	got := shown("Do `gatelodge version`.\n\n```sh\nexport A=$(gatelodge login --config a \\\n  --provider b) # gatelodge x\nx | gatelodge test --path '/a|b' > f &\n```\n")
-	if want := []string{"gatelodge version", "gatelodge login --config a --provider b", "gatelodge test --path '/a|b'"}; !slices.Equal(got, want) {
+	got := shown("Do `gatelodge version`.\n\n    gatelodge report --audit a &\n\n```sh\nexport A=$(gatelodge login --config a \\\n  --provider b) # gatelodge x\nx | gatelodge test --path '/a|b' > f &\n```\n")
+	if want := []string{"gatelodge version", "gatelodge report --audit a", "gatelodge login --config a --provider b", "gatelodge test --path '/a|b'"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -86,6 +86,7 @@ func TestWrongPagesAreSeen(t *testing.T) {
 var (
 	fenced = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```$")
 	inline = regexp.MustCompile("`(gatelodge [^`\n]+)`")
+	moved  = regexp.MustCompile("(?m)^    (gatelodge .*)$") // a block without a fence
 )
 
 // shown returns the commands of a page: those of its fenced blocks, and those
@@ -94,6 +95,9 @@ func shown(page string) (list []string) {
 	text := fenced.ReplaceAllString(page, "")
 	for _, m := range inline.FindAllStringSubmatch(text, -1) {
 		list = append(list, m[1])
+	}
+	for _, m := range moved.FindAllStringSubmatch(text, -1) {
+		list = append(list, commandsIn(m[1])...)
 	}
 	for _, m := range fenced.FindAllStringSubmatch(page, -1) {
 		if m[1] != "yaml" {
