@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/realtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -227,6 +228,53 @@ func TestLoadIsShedAsDenial(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+}
+
+// An answer without a byte would be a yes: it never leaves the server.
+func TestEmptyAnswerIsNoAnswer(t *testing.T) {
+	for _, a := range []*answer{nil, new(answer), {}} {
+		if out, err := newCodec().Marshal(a); err == nil {
+			t.Errorf("%v became %v", a, out)
+		}
+	}
+}
+
+// Nothing of a server goes on after Stop, even with a check that does not end.
+func TestStopLeavesNothing(t *testing.T) {
+	realtest.NothingLeft(t)
+	hold, entered := make(chan struct{}), make(chan struct{})
+	l := bufconn.Listen(1 << 20)
+	s := NewServer(deciderFunc(func(ctx context.Context, _ authz.Request) authz.Decision {
+		close(entered)
+		<-hold
+		return authz.Decision{}
+	}), Options{DrainDelay: time.Millisecond})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		_, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
+		asked <- err
+	}()
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() { s.Stop(ctx); close(stopped) }()
+	if err := <-asked; err == nil {
+		t.Error("a check that did not end was answered")
+	}
+	close(hold)
+	<-stopped
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	_ = conn.Close()
 }
 
 // respond renders a decision and reads it back with Envoy's own types.

@@ -8,8 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,6 +277,28 @@ func TestAttackTokens(t *testing.T) {
 	}
 	control(hot, i)
 	t.Logf("%d attacks refused, %d good tokens taken", len(list), controls)
+}
+
+// No address in a token is called, whoever signed it.
+func TestTokensCauseNoCall(t *testing.T) {
+	var calls atomic.Int64
+	evil := httptest.NewUnstartedServer(http.NotFoundHandler())
+	evil.Config.ConnState = func(net.Conn, http.ConnState) { calls.Add(1) }
+	evil.Start()
+	defer evil.Close()
+	i := providertest.NewIssuer(t)
+	p, foreign := newOIDC(t, i, nil), providertest.NewKey(t, "rsa-1", "RS256")
+	for _, key := range []providertest.Key{i.Key("rsa-1"), foreign} {
+		for _, member := range []string{"jku", "x5u", "jwks_uri", "iss", "kid", "jwks", "openid-configuration", "x5c"} {
+			for _, v := range []any{evil.URL, evil.URL + "/.well-known/openid-configuration", []string{evil.URL}, object{"url": evil.URL}} {
+				_, _ = p.Verify(t.Context(), bearer(key.Sign(object{"alg": "RS256", "kid": "rsa-1", member: v}, i.Claims("mallory", nil))))
+				_, _ = p.Verify(t.Context(), bearer(key.Sign(object{"alg": "RS256", "kid": "rsa-1"}, i.Claims("mallory", object{member: v}))))
+			}
+		}
+	}
+	if n := calls.Load(); n > 0 {
+		t.Errorf("an address in a token was called: %d times", n)
+	}
 }
 
 // No attack costs more than 50 ms or a mebibyte.

@@ -21,7 +21,14 @@ func spoofs() map[string]request {
 			method: "POST", body: "body",
 			trailers: []field{{"x-forwarded-user", "admin"}, {"x_forwarded_user", "admin"}},
 		},
-		"via connection":  {headers: []field{{"x-forwarded-user", "admin"}, {"connection", "x-forwarded-user"}}},
+		"via connection": {headers: []field{{"x-forwarded-user", "admin"}, {"connection", "x-forwarded-user"}}},
+		"via connection, in lists": {headers: []field{
+			{"x-forwarded-user", "admin"},
+			{"connection", "close, X-Forwarded-User, x_forwarded_user"},
+			{"connection", "x-forwarded-email"},
+			{"keep-alive", "x-forwarded-user"},
+			{"proxy-connection", "x-forwarded-user"},
+		}},
 		"upper case":      {headers: []field{{"X-FORWARDED-USER", "admin"}}},
 		"mixed case":      {headers: []field{{"X-Forwarded-User", "admin"}, {"X_Forwarded-uSER", "admin"}}},
 		"not UTF-8":       {headers: []field{{"x-forwarded-user", "adm\xffin"}}},
@@ -80,7 +87,7 @@ func TestIdentityHeaders(t *testing.T) {
 					}
 					q.headers = slices.Concat(spoof.headers, a.credential())
 					r, seen := l.send(t, p, v, q)
-					if seen == nil && p.name == "h2" && (name == "upper case" || name == "mixed case" || name == "via connection") {
+					if seen == nil && p.name == "h2" && (name == "upper case" || name == "mixed case" || strings.HasPrefix(name, "via connection")) {
 						return // not HTTP/2, refused by Envoy (RFC 9113 §8.2)
 					}
 					if seen == nil && name == "not UTF-8" && r.status == 400 {
@@ -114,6 +121,47 @@ func checkIdentity(t *testing.T, q request, seen *received, user string) {
 	if user != "" && len(seen.values("authorization"))+len(seen.values("x-api-key")) > 0 {
 		t.Errorf("%s: the credential was sent on", brief(q))
 	}
+}
+
+// TestNamesThatAreNone spoofs by header names that HTTP does not have, and that
+// some reader may mend into one: they are refused, or come to nothing.
+func TestNamesThatAreNone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	token := l.issuer.token("alice")
+	const user = "x-forwarded-user"
+	names := []string{" " + user, "\t" + user, user + "\x00", user + ":", ":" + user, "x-forwarded\x00-user", "x-forwarded user", "x\xadforwarded-user", "x\u2010forwarded\u2010user"}
+	for b := range 256 {
+		names = append(names, user+string([]byte{byte(b)}))
+	}
+	everyWay(t, func(t *testing.T, p protocol, v variant) {
+		reached := 0
+		for n, name := range names {
+			if strings.ContainsAny(name, "\n") {
+				continue // that would be two lines
+			}
+			if p.name == "h2" && n%len(variants) != slices.Index(variants, v) {
+				continue // each refusal ends the connection, which takes Envoy a while
+			}
+			for _, q := range []request{{target: "/public/page"}, {target: "/issues", headers: []field{bearer(token)}}} {
+				// A line that starts with white space goes on with the one before it.
+				q.headers = append(q.headers, field{"x-before", "1"}, field{name, "admin"})
+				r, seen := l.send(t, p, v, q)
+				switch {
+				case seen == nil:
+					refused(t, q, r, seen, 0, 400)
+				case q.target == "/issues":
+					reached++
+					passes(t, q, r, seen, "alice")
+				default:
+					passes(t, q, r, seen, "")
+				}
+			}
+		}
+		if reached < 5 {
+			t.Errorf("only %d reached the upstream: this test says nothing", reached)
+		}
+	})
 }
 
 // TestUserNames checks that a name reaches the upstream as the same bytes, or
