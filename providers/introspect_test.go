@@ -33,6 +33,10 @@ func TestPrivateKeyJWT(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256", "ES384", "ES512", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
 			k := providertest.NewKey(t, "", algorithm)
+			public, err := parseKey(mustJSON(k.JWK(nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
 			ids := map[string]bool{}
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				token, err := parseToken(r.FormValue("client_assertion"))
@@ -43,7 +47,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				claims, _ := parseObject(token.payload)
 				exp, _, _ := timeOf(claims, "exp")
 				ids[textAt(claims, "jti")] = true
-				if token.algorithm != algorithm || !token.verify(&publicKey{key: k.Private.Public()}) ||
+				if token.algorithm != algorithm || !token.verify(public) ||
 					r.FormValue("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" ||
 					textAt(claims, "iss") != "api" || textAt(claims, "sub") != "api" || textAt(claims, "aud") != "https://sso.example.com" ||
 					time.Until(exp) > 2*time.Minute || r.Header.Get("Authorization") != "" || r.FormValue("token") != "opaque" {
