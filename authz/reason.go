@@ -56,6 +56,7 @@ const (
 	ReasonGroupNotAllowed
 	ReasonClientNotAllowed
 	ReasonSourceNotAllowed
+	ReasonKindNotAllowed
 	ReasonScope
 	ReasonReadOnly
 	ReasonExpression
@@ -120,6 +121,7 @@ var reasonWords = [reasonCount]string{
 	ReasonGroupNotAllowed:     "group_not_allowed",
 	ReasonClientNotAllowed:    "client_not_allowed",
 	ReasonSourceNotAllowed:    "source_not_allowed",
+	ReasonKindNotAllowed:      "kind_not_allowed",
 	ReasonScope:               "scope",
 	ReasonReadOnly:            "read_only",
 	ReasonExpression:          "expression",

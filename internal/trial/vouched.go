@@ -106,7 +106,8 @@ func plain(v any) any {
 
 // Owns implements authz.Provider.
 func (v *vouched) Owns(c authz.Credential) bool {
-	return c.Kind == authz.Bearer && v.find(c) != nil
+	apiToken := v.made == nil
+	return (c.Kind == authz.Bearer || apiToken) && v.find(c) != nil
 }
 
 func (v *vouched) find(c authz.Credential) *CaseToken {
