@@ -1,6 +1,8 @@
 package examples_test
 
 import (
+	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -8,7 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	// The types that the pages show.
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"go.yaml.in/yaml/v4"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/providers"
@@ -70,6 +77,12 @@ func TestPagesAreTrue(t *testing.T) {
 			t.Fatalf("%s: no configuration beside it: %v", page, err)
 		}
 		for _, block := range blocks(read(t, page), "yaml") {
+			if strings.Contains(block, `"@type"`) {
+				if err := isEnvoys(block); err != nil {
+					t.Errorf("%s: %v\nin\n%s", page, err, block)
+				}
+				continue
+			}
 			if whole.MatchString(block) {
 				if !standsIn(t, block, files) {
 					t.Errorf("%s shows what is in none of %v:\n%s", page, files, block)
@@ -79,6 +92,54 @@ func TestPagesAreTrue(t *testing.T) {
 			if err := partIsTaken(t, block, files[0]); err != nil {
 				t.Errorf("%s: %v\nin\n%s", page, err, block)
 			}
+		}
+	}
+}
+
+// isEnvoys makes sure that every typed part of a piece of Envoy's configuration is
+// one, without a field that it does not have.
+func isEnvoys(block string) error {
+	var all any
+	if err := yaml.Unmarshal([]byte(block), &all); err != nil {
+		return err
+	}
+	return eachTyped(all, func(part map[string]any) error {
+		text, err := json.Marshal(part)
+		if err != nil {
+			return err
+		}
+		return protojson.Unmarshal(text, &anypb.Any{})
+	})
+}
+
+// eachTyped calls check with all that names its type.
+func eachTyped(v any, check func(map[string]any) error) (err error) {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, typed := v["@type"]; typed {
+			return check(v)
+		}
+		for _, part := range v {
+			err = errors.Join(err, eachTyped(part, check))
+		}
+	case []any:
+		for _, part := range v {
+			err = errors.Join(err, eachTyped(part, check))
+		}
+	}
+	return err
+}
+
+// TestWrongEnvoyIsSeen: the check of Envoy's pieces can fail.
+func TestWrongEnvoyIsSeen(t *testing.T) {
+	t.Parallel()
+	const kind = `{"@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, `
+	if err := isEnvoys(kind + "check_settings: {context_extensions: {app: billing}}}"); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []string{kind + "check_setting: {}}", `[{a: {"@type": type.googleapis.com/envoy.Nothing}}]`} {
+		if isEnvoys(wrong) == nil {
+			t.Errorf("taken for good: %s", wrong)
 		}
 	}
 }
