@@ -21,7 +21,6 @@ type ask uint8
 
 const (
 	askSources ask = iota
-	askKinds
 	askUsers
 	askClients
 	askRoles
@@ -36,7 +35,7 @@ const (
 
 // askKeys are the keys of a rule that ask.
 var askKeys = [...]string{
-	"allow.sources", "allow.kinds", "allow.users", "allow.clients", "allow.roles", "allow.groups", "allow.scopes", "allow.acr",
+	"allow.sources", "allow.users", "allow.clients", "allow.roles", "allow.groups", "allow.scopes", "allow.acr",
 	"allow.max_age", "read_only_groups", "limits of the API token", "when",
 }
 
@@ -44,7 +43,7 @@ var askKeys = [...]string{
 func (c *compiledRule) asked() (set uint16) {
 	a := &c.Allow
 	for k, given := range [...]bool{
-		askSources: len(a.Sources) > 0, askKinds: len(a.Kinds) > 0, askUsers: len(a.Users) > 0, askClients: len(a.Clients) > 0, askRoles: len(a.Roles) > 0,
+		askSources: len(a.Sources) > 0, askUsers: len(a.Users) > 0, askClients: len(a.Clients) > 0, askRoles: len(a.Roles) > 0,
 		askGroups: len(a.Groups) > 0, askScopes: len(a.Scopes) > 0, askACR: len(a.ACR) > 0, askMaxAge: a.MaxAge > 0,
 		askReadOnlyGroups: len(c.ReadOnlyGroups) > 0, askWhen: c.condition != nil,
 	} {
@@ -60,7 +59,6 @@ func (c *compiledRule) asked() (set uint16) {
 // to the heap for every decision.
 type applicant struct {
 	*Identity
-	kind       Kind   // of the credential that it came by
 	host, path string // in normal form
 	now        time.Time
 }
@@ -97,8 +95,6 @@ func (c *compiledRule) ask(k ask, q *Request, who *applicant) (Outcome, Reason) 
 	switch k {
 	case askSources:
 		ok, reason = within(q.Source, a.Sources), ReasonSourceNotAllowed
-	case askKinds:
-		ok, reason = slices.Contains(a.Kinds, who.kind), ReasonKindNotAllowed
 	case askUsers:
 		ok, reason = slices.Contains(a.Users, who.User), ReasonUserNotAllowed
 	case askClients:
@@ -161,8 +157,6 @@ func (c *compiledRule) tell(k ask, q *Request, who *applicant, reason Reason) st
 	switch k {
 	case askSources:
 		return fmt.Sprintf("wants one of %v, comes from %v", a.Sources, q.Source)
-	case askKinds:
-		return fmt.Sprintf("wants one of %v, is %v", a.Kinds, who.kind)
 	case askUsers:
 		return wants(a.Users, []string{who.User})
 	case askClients:

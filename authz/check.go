@@ -36,11 +36,6 @@ func (r *Rule) Faults() (faults []Fault) {
 			fault("match.context", "has an empty name; write the key that the route sets in context_extensions")
 		}
 	}
-	for i, k := range r.Allow.Kinds {
-		if k == NoCredential {
-			fault(fmt.Sprintf("allow.kinds[%d]", i), "none is no credential; write access: optional for who has none")
-		}
-	}
 	if r.Preset != "" && presets[r.Preset] == nil {
 		fault("preset", "%q is none of %s", r.Preset, strings.Join(presetNames(), ", "))
 	}
@@ -64,7 +59,6 @@ func (r *Rule) unusedKeys() (keys []string) {
 		{"allow.roles", len(r.Allow.Roles) > 0},
 		{"allow.scopes", len(r.Allow.Scopes) > 0},
 		{"allow.clients", len(r.Allow.Clients) > 0},
-		{"allow.kinds", len(r.Allow.Kinds) > 0},
 		{"allow.acr", len(r.Allow.ACR) > 0},
 		{"allow.max_age", r.Allow.MaxAge != 0},
 		{"allow.sources", len(r.Allow.Sources) > 0},

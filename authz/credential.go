@@ -22,15 +22,8 @@ const (
 
 var kindWords = [...]string{"none", "bearer", "basic", "key", "dpop"}
 
-// String returns the word used in the configuration, logs, metrics and on the
-// command line.
+// String returns the word used in logs, metrics and on the command line.
 func (k Kind) String() string { return kindWords[k] }
-
-// UnmarshalText reads one of those words.
-func (k *Kind) UnmarshalText(text []byte) error { return readWord(k, kindWords[:], text) }
-
-// MarshalText writes the word that UnmarshalText reads.
-func (k Kind) MarshalText() ([]byte, error) { return []byte(kindWords[k]), nil }
 
 // Credential is the one thing the caller presented to say who they are.
 type Credential struct {

@@ -210,7 +210,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	if b := d.Identity.Bound; b != nil {
 		steps.add("binding", StepOK, "the caller holds the key that the token is bound to")
 	}
-	d.Outcome, d.Reason = v.admits(q, d, cred.Kind, now, steps)
+	d.Outcome, d.Reason = v.admits(q, d, now, steps)
 	steps.add("allow", stepOutcome(d.Outcome), d.Reason.String())
 	return rule.mode
 }
@@ -297,8 +297,8 @@ func strictness(c *compiledRule) int {
 // admits asks every rule that the request may stand under, about every reading
 // of its path: what a token may be used for, what only reads and what an
 // expression says can hang on it.
-func (v *verdict) admits(q *Request, d *Decision, kind Kind, now time.Time, steps *Steps) (Outcome, Reason) {
-	who := applicant{d.Identity, kind, v.host, v.path, now}
+func (v *verdict) admits(q *Request, d *Decision, now time.Time, steps *Steps) (Outcome, Reason) {
+	who := applicant{d.Identity, v.host, v.path, now}
 	outcome, reason := v.admitsAt(q, d, &who, steps)
 	for _, path := range v.readings {
 		if outcome != Allowed {

@@ -56,7 +56,6 @@ const (
 	ReasonGroupNotAllowed
 	ReasonClientNotAllowed
 	ReasonSourceNotAllowed
-	ReasonKindNotAllowed
 	ReasonScope
 	ReasonReadOnly
 	ReasonExpression
@@ -121,7 +120,6 @@ var reasonWords = [reasonCount]string{
 	ReasonGroupNotAllowed:     "group_not_allowed",
 	ReasonClientNotAllowed:    "client_not_allowed",
 	ReasonSourceNotAllowed:    "source_not_allowed",
-	ReasonKindNotAllowed:      "kind_not_allowed",
 	ReasonScope:               "scope",
 	ReasonReadOnly:            "read_only",
 	ReasonExpression:          "expression",

@@ -61,7 +61,6 @@ type Allow struct {
 	Roles   []string       `yaml:"roles" doc:"Roles of the user."`
 	Scopes  []string       `yaml:"scopes" doc:"Scopes of the token."`
 	Clients []string       `yaml:"clients" doc:"OAuth clients that the token was issued to."`
-	Kinds   []Kind         `yaml:"kinds" doc:"How the credential is brought: bearer, dpop (bound to a key), basic or key."`
 	ACR     []string       `yaml:"acr" doc:"Authentication context, asked for by a step-up challenge (RFC 9470)."`
 	MaxAge  time.Duration  `yaml:"max_age" doc:"Since the user last proved themselves; zero: any."`
 	Sources []netip.Prefix `yaml:"sources" doc:"IP addresses or networks of the peer."`

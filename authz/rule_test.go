@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -187,44 +186,6 @@ func TestStepUp(t *testing.T) {
 	} {
 		if d := e.Decide(t.Context(), get("/", "authorization: Bearer "+token)); d.Reason != want {
 			t.Errorf("%s: %v/%v", token, d.Outcome, d.Reason)
-		}
-	}
-}
-
-func TestKindsOfCredentials(t *testing.T) {
-	a := bookOf("a-", "alice")
-	a.known["a-bound"] = Identity{User: "alice", Bound: &Binding{KeyThumbprint: "k"}}
-	policy := Policy{
-		Providers: []NamedProvider{{Name: "a", Provider: a}}, KeyHeader: "x-api-key", AllowBasic: true, Prover: &oneProof{},
-		Rules: []Rule{
-			{Match: Match{Paths: []string{"/bound"}}, Allow: Allow{Kinds: []Kind{DPoP}}},
-			{Match: Match{Paths: []string{"/scripts"}}, Allow: Allow{Kinds: []Kind{APIKey, Basic}}},
-		},
-	}
-	e := newEngine(t, policy)
-	basic := "authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("alice:a-alice"))
-	for _, c := range []struct {
-		path    string
-		headers []string
-		want    Reason
-	}{
-		{"/bound", []string{"authorization: DPoP a-bound", "dpop: good"}, ReasonVerified},
-		{"/bound", []string{"authorization: Bearer a-alice"}, ReasonKindNotAllowed},
-		{"/bound", []string{"authorization: Bearer a-bound"}, ReasonUnbound},
-		{"/bound", []string{"x-api-key: a-alice"}, ReasonKindNotAllowed},
-		{"/scripts", []string{"x-api-key: a-alice"}, ReasonVerified},
-		{"/scripts", []string{basic}, ReasonVerified},
-		{"/scripts", []string{"authorization: Bearer a-alice"}, ReasonKindNotAllowed},
-		{"/else", []string{"authorization: Bearer a-alice"}, ReasonVerified},
-	} {
-		if d := e.Decide(t.Context(), get(c.path, c.headers...)); d.Reason != c.want || d.Outcome == Allowed && c.want != ReasonVerified {
-			t.Errorf("%s %v: %v/%v, want %v", c.path, c.headers, d.Outcome, d.Reason, c.want)
-		}
-	}
-	cache, _ := NewCache(CacheLimits{})
-	for _, r := range []Rule{{Allow: Allow{Kinds: []Kind{NoCredential}}}, {Access: Public, Allow: Allow{Kinds: []Kind{Bearer}}}} {
-		if _, err := New(&Policy{Rules: []Rule{r}}, cache, time.Now); err == nil || !strings.Contains(err.Error(), "allow.kinds") {
-			t.Errorf("%+v: %v", r, err)
 		}
 	}
 }

@@ -171,26 +171,3 @@ func (p *asked) doubtful() bool { return p.inactive.Load() >= doubtAfter && !p.v
 
 // Close implements Provider.
 func (p *asked) Close() { p.client.close() }
-
-// checkedAndAsked is a provider whose tokens are checked here first, and then
-// shown to it: a signature tells nothing of a token that was revoked.
-type checkedAndAsked struct {
-	*asked
-	signed *jwtProvider
-}
-
-func (p *checkedAndAsked) signingKeys() *keySet { return p.signed.keys }
-
-// Status implements Provider: both ways must be open.
-func (p *checkedAndAsked) Status() Status {
-	if st := p.signed.Status(); !st.Ready {
-		return st
-	}
-	return p.asked.Status()
-}
-
-// Close implements Provider.
-func (p *checkedAndAsked) Close() {
-	p.asked.Close()
-	p.signed.Close()
-}

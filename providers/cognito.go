@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -102,29 +101,16 @@ func newCognito(c Config, env Env) (Provider, error) {
 	if c.Validation != "profile" {
 		return p, nil
 	}
-	a, err := newAsked(c, env, Shape{Issuers: issuers}, p.mapper)
-	if err != nil {
-		p.Close()
-		return nil, err
-	}
-	info := &profile{client: a.client, now: env.Now, url: c.Endpoints.Userinfo, scope: "openid"}
-	a.screen = func(ctx context.Context, token string) (*proof, error) { return cognitoScreen(ctx, token, p) }
-	a.prove = info.add
-	return &checkedAndAsked{a, p}, nil
+	return withProfile(c, env, p, cognitoShown)
 }
 
-// cognitoScreen lets through to userInfo what proved good and what it takes.
-func cognitoScreen(ctx context.Context, token string, p *jwtProvider) (*proof, error) {
-	claims, err := p.rules.verify(ctx, authz.Credential{Secret: authz.NewSecret(token)}, p.keys.find, p.now())
-	if err != nil {
-		return nil, err
-	}
-	found, err := p.rules.proof(claims)
-	if err == nil && !found.app && !slices.Contains(scopes(claims), "openid") {
+// cognitoShown says whether userInfo takes a token.
+func cognitoShown(found *proof) error {
+	if !slices.Contains(scopes(found.attrs), "openid") {
 		// Of InitiateAuth: it has only aws.cognito.signin.user.admin.
-		err = authz.Reject(authz.ReasonClaims, "userInfo needs a token with the scope openid")
+		return authz.Reject(authz.ReasonClaims, "userInfo needs a token with the scope openid")
 	}
-	return found, err
+	return nil
 }
 
 // cognitoAccessToken tells access tokens from ID tokens.

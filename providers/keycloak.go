@@ -55,12 +55,7 @@ func newKeycloak(c Config, env Env) (Provider, error) {
 	if realm := keycloakRealm(c); c.Endpoints.Discovery == "" && realm != issuerOf(c) {
 		c.Endpoints.Discovery = realm + "/.well-known/openid-configuration"
 	}
-	p, err := newSigned(c, env, rules, issuerOf(c), "preferred_username")
-	if err != nil {
-		return nil, err
-	}
-	p.mapper.roles = keycloakRoles
-	return p, nil
+	return newChecked(c, env, rules, func(m *mapper) { m.roles = keycloakRoles }, "preferred_username")
 }
 
 // keycloakRealm is where the realm is reached. base_url may be an inner address

@@ -10,7 +10,8 @@ import (
 )
 
 // oidc is any OpenID Connect provider: its access tokens are signed JWTs, RFC
-// 9068 or near it, or are opaque and it is asked by introspection.
+// 9068 or near it, or are opaque and it is asked by introspection. With
+// validation: profile its userinfo is asked about the signed ones as well.
 var oidc = Kind{
 	Type: "oidc",
 	Keys: []string{"issuer"},
@@ -34,7 +35,7 @@ var oidc = Kind{
 		rules.extra = forAPIs
 		usernames := []string{"preferred_username", "username", "upn", "sub"}
 		if c.Validation != "introspection" {
-			return newSigned(c, env, rules, issuerOf(c), usernames...)
+			return newChecked(c, env, rules, nil, usernames...)
 		}
 		rules.app = introspectedApp
 		m, _ := newMapper(c, issuerOf(c), usernames...)
@@ -90,16 +91,33 @@ func validationFault(c Config, ways ...string) authz.Fault {
 	return authz.Fault{Key: "validation", Problem: fmt.Sprintf("%q is not a way that this type has; it has %s", c.Validation, strings.Join(ways, ", "))}
 }
 
-// checkedFaults checks the settings of a kind that has both ways: signed tokens
-// checked here, and introspection.
+// checkedFaults checks the settings of a kind that has all ways: signed tokens
+// checked here, with userinfo or without, and introspection.
 func checkedFaults(c Config) []authz.Fault {
 	switch c.Validation {
-	case "", "jwt":
+	case "", "jwt", "profile":
 		return signedFaults(c)
 	case "introspection":
 		return introspectionFaults(c)
 	}
-	return append(signedFaults(c), validationFault(c, "jwt", "introspection"))
+	return append(signedFaults(c), validationFault(c, "jwt", "introspection", "profile (jwt, and userinfo asked)"))
+}
+
+// newChecked makes a provider of signed tokens for a kind that has all ways: with
+// validation: profile userinfo is asked as well. change fits the mapper to the
+// kind; nil: it fits.
+func newChecked(c Config, env Env, rules *jwtRules, change func(*mapper), username ...string) (Provider, error) {
+	p, err := newSigned(c, env, rules, rules.issuers[0], username...)
+	if err != nil {
+		return nil, err
+	}
+	if change != nil {
+		change(p.mapper)
+	}
+	if c.Validation == "profile" {
+		return withProfile(c, env, p, nil)
+	}
+	return p, nil
 }
 
 // newSigned makes a provider of signed tokens whose keys are found by OpenID

@@ -85,12 +85,7 @@ func newOkta(c Config, env Env) (Provider, error) {
 	rules := newJWTRules(c, issuerOf(c))
 	if c.Validation != "introspection" {
 		rules.extra = oktaAccessToken
-		p, err := newSigned(c, env, rules, issuerOf(c), "sub")
-		if err != nil {
-			return nil, err
-		}
-		p.mapper.subject = oktaSubject
-		return p, nil
+		return newChecked(c, env, rules, func(m *mapper) { m.subject = oktaSubject }, "sub")
 	}
 	if c.Endpoints.Introspection == "" {
 		c.Endpoints.Introspection = issuerOf(c) + "/oauth2/v1/introspect"

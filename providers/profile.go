@@ -17,13 +17,21 @@ type profile struct {
 	client *client
 	now    func() time.Time
 	url    string
-	header http.Header // besides Authorization
-	scope  string      // what a token needs for it, for the log
+	locate func(ctx context.Context) (string, error) // where url is empty
+	header http.Header                               // besides Authorization
+	scope  string                                    // what a token needs for it, for the log
 }
 
 // get returns the profile. A token that the provider does not take is refused.
 func (p *profile) get(ctx context.Context, token string) (map[string]any, error) {
-	r, err := p.client.getAs(ctx, p.url, token, p.header)
+	address := p.url
+	if address == "" {
+		var err error
+		if address, err = p.locate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r, err := p.client.getAs(ctx, address, token, p.header)
 	if err != nil {
 		return nil, err
 	}

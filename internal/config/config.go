@@ -40,11 +40,10 @@ type Config struct {
 
 // Listen is where the server listens.
 type Listen struct {
-	GRPC       string   `yaml:"grpc" doc:"host:port, or unix:/path, for Envoy."`
-	Admin      string   `yaml:"admin" doc:"host:port for health, metrics and the admin API; empty: none."`
-	Events     string   `yaml:"events" doc:"host:port for the logouts and security events that providers send, and nothing else; empty: on the admin listener alone."`
-	EventPeers []string `yaml:"event_peers" doc:"Other processes that decide for the same API, as http://gatelodge:9193: what a provider told this one is passed on to all addresses of the name."`
-	TLS        *TLS     `yaml:"tls" doc:"TLS on the gRPC listener. The files are read again when they change."`
+	GRPC   string `yaml:"grpc" doc:"host:port, or unix:/path, for Envoy."`
+	Admin  string `yaml:"admin" doc:"host:port for health, metrics and the admin API; empty: none."`
+	Events string `yaml:"events" doc:"host:port for the logouts and security events that providers send, and nothing else; empty: on the admin listener alone."`
+	TLS    *TLS   `yaml:"tls" doc:"TLS on the gRPC listener. The files are read again when they change."`
 }
 
 // TLS names the files of a TLS listener.

@@ -60,8 +60,6 @@ func TestFaultsSayWhereAndWhat(t *testing.T) {
 		{minimal + "cache: {max_revocations: 0}", "cache.max_revocations: is 0; it is to be at least 1"},
 		{minimal + "cache: {keep_revocations: 30s}", "cache.keep_revocations: is 30s; it is to be from 1m to 90d"},
 		{minimal + "cache: {keep_revocations: 91d}", "it is to be from 1m to 90d"},
-		{minimal + "listen: {event_peers: 'gatelodge:9193'}", `g.yaml:2:23: listen.event_peers[0]: "gatelodge:9193" is to be the URL`},
-		{minimal + "listen: {event_peers: 'http://gatelodge:9193/ssf/sso'}", "is to be the URL of another process's listen.events"},
 		{minimal + "listen: {events: nowhere}", `g.yaml:2:18: listen.events: "nowhere" is not host:port`},
 		{minimal + "providers:\n  - {name: x, type: oidc, issuer: 'https://a.example.com', audiences: a, events: {isuer: x}}", "providers[0].events.isuer: is not known; did you mean issuer?"},
 		{minimal + "providers:\n  - {name: x, type: oidc, issuer: 'https://a.example.com', audiences: a, events: {issuer: 'https://b.example.com'}}", "providers[0].events.jwks: is missing"},

@@ -69,12 +69,6 @@ func validateListen(c *Config, d *decoder) {
 			d.faultAt("listen.events", "%s", problem)
 		}
 	}
-	for i, peer := range c.Listen.EventPeers {
-		u, err := url.Parse(peer)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			d.faultAt(fmt.Sprintf("listen.event_peers[%d]", i), "%q is to be the URL of another process's listen.events, as http://gatelodge:9193", peer)
-		}
-	}
 	t := c.Listen.TLS
 	if t == nil {
 		return

@@ -16,7 +16,6 @@
 //	limits_test.go      the example of limits for each caller, as it is given to everybody
 //	outage_test.go      a real Keycloak: tokens, rotated keys, stopped, cold start
 //	published_test.go   the same of examples/envoy, as it is given to everybody
-//	logout_test.go      a provider tells of a logout, by way of Envoy, to two servers
 //	reload_test.go      the file changes under traffic
 //	running_test.go     drained, restarted, killed, under load
 //

@@ -51,7 +51,6 @@ type gatelodge struct {
 	grpc, admin string // host:port
 	signal      string // that Stop sends; "": SIGTERM
 	audit       string // file of the record; none
-	listen      string // more of its listen part
 }
 
 // serve starts `gatelodge serve` with a configuration whose listen part is
@@ -88,7 +87,7 @@ func newGatelodge(t testing.TB, config string) *gatelodge {
 // write replaces the configuration file.
 func (g *gatelodge) write(t testing.TB, config string) {
 	t.Helper()
-	text := fmt.Sprintf("listen: {grpc: %q, admin: %q%s}\nlog: {audit: {file: %q}}\n%s", g.grpc, g.admin, g.listen, g.audit, config)
+	text := fmt.Sprintf("listen: {grpc: %q, admin: %q}\nlog: {audit: {file: %q}}\n%s", g.grpc, g.admin, g.audit, config)
 	tmp := g.config + ".new"
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@
 //
 //	events.go    routes, bodies, answers: POST /backchannel-logout/<provider>,
 //	             POST /ssf/<provider>
-//	peers.go     the other processes that are to know
 //	sparing.go   what keeps junk from filling the log
 //
 // Who may tell something, and what it means, providers.Receiver knows; what

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"math"
 	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,11 +22,6 @@ const (
 	SignalPath = "/ssf/"
 )
 
-const (
-	formType   = "application/x-www-form-urlencoded"
-	signalType = "application/secevent+jwt"
-)
-
 // maxBody bounds a body in bytes: a token of 64 KiB, in a form.
 const maxBody = 72 << 10
 
@@ -39,8 +32,7 @@ const (
 	NotUnderstood = "not_understood"
 	Replayed      = "replayed"
 	Refused       = "refused"
-	Failed        = "failed"    // it could not be told whether it is good, or not be passed on
-	Delivered     = "delivered" // passed on to a peer
+	Failed        = "failed" // it could not be told whether it is good
 )
 
 // A Record is an event that was obeyed: who said what about whom.
@@ -57,7 +49,6 @@ type Options struct {
 	Receiver func(provider string) (r *providers.Receiver, known bool)
 	Revoke   func(authz.Revocation) (dropped int)
 	Obeyed   func(Record)
-	Peers    func() []string // URLs of other processes that are to know
 	Count    func(provider, kind, result string)
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -66,12 +57,11 @@ type Options struct {
 type routes struct {
 	Options
 	sparing sparing
-	passing *passing
 }
 
-// New returns the handler of both routes. ctx ends what is under way to peers.
-func New(ctx context.Context, o Options) http.Handler {
-	e := &routes{Options: o, passing: newPassing(ctx)}
+// New returns the handler of both routes.
+func New(o Options) http.Handler {
+	e := &routes{Options: o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+LogoutPath+"{provider}", e.logout)
 	mux.HandleFunc("POST "+SignalPath+"{provider}", e.signal)
@@ -101,9 +91,6 @@ func (e *routes) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.obey(name, event)
-	e.passOn(envelope{
-		provider: name, path: LogoutPath + name, contentType: formType, body: url.Values{"logout_token": {token}}.Encode(),
-	})
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -135,9 +122,6 @@ func (e *routes) signal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.obey(name, event)
-	e.passOn(envelope{
-		provider: name, path: SignalPath + name, contentType: signalType, secret: r.Header.Get("Authorization"), body: token,
-	})
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -227,8 +211,8 @@ func (b badBody) Error() string { return string(b) }
 // logoutToken takes the token out of a form: of its body alone, since an address
 // is written down on the way.
 func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	if mediaType(r) != formType {
-		return "", badBody("the content type is to be " + formType)
+	if mediaType(r) != "application/x-www-form-urlencoded" {
+		return "", badBody("the content type is to be application/x-www-form-urlencoded")
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
@@ -242,8 +226,8 @@ func logoutToken(w http.ResponseWriter, r *http.Request) (string, error) {
 
 // signalToken is the whole body.
 func signalToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	if mediaType(r) != signalType {
-		return "", badBody("the content type is to be " + signalType)
+	if mediaType(r) != "application/secevent+jwt" {
+		return "", badBody("the content type is to be application/secevent+jwt")
 	}
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,18 +27,14 @@ type world struct {
 	url     string
 	revoked []authz.Revocation
 	obeyed  []Record
-	mu      sync.Mutex // of revoked, obeyed and counts
 	counts  map[string]int
-	peers   []string
 	log     bytes.Buffer
 }
 
 const bearer = "a secret that the sender knows"
 
-func newWorld(t *testing.T) *world { return newWorldOf(t, providertest.NewIssuer(t)) }
-
-func newWorldOf(t *testing.T, issuer *providertest.Issuer) *world {
-	w := &world{t: t, issuer: issuer, counts: map[string]int{}}
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, issuer: providertest.NewIssuer(t), counts: map[string]int{}}
 	log := slog.New(slog.NewJSONHandler(&w.log, nil))
 	env := providers.Env{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	c := providers.Config{
@@ -56,28 +51,14 @@ func newWorldOf(t *testing.T, issuer *providertest.Issuer) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	server := httptest.NewServer(New(t.Context(), Options{
+	server := httptest.NewServer(New(Options{
 		Receiver: func(name string) (*providers.Receiver, bool) {
 			return map[string]*providers.Receiver{"sso": r}[name], name == "sso" || name == "mute"
 		},
-		Revoke: func(r authz.Revocation) int {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.revoked = append(w.revoked, r)
-			return 2
-		},
-		Obeyed: func(r Record) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.obeyed = append(w.obeyed, r)
-		},
-		Count: func(provider, kind, result string) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.counts[provider+" "+kind+" "+result]++
-		},
-		Peers: func() []string { return w.peers },
-		Now:   time.Now, Log: log,
+		Revoke: func(r authz.Revocation) int { w.revoked = append(w.revoked, r); return 2 },
+		Obeyed: func(r Record) { w.obeyed = append(w.obeyed, r) },
+		Count:  func(provider, kind, result string) { w.counts[provider+" "+kind+" "+result]++ },
+		Now:    time.Now, Log: log,
 	}))
 	t.Cleanup(server.Close)
 	w.url = server.URL
@@ -127,7 +108,7 @@ func (w *world) post(path, contentType, body string, headers ...string) (int, ht
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-const form = formType
+const form = "application/x-www-form-urlencoded"
 
 func TestLogoutRoute(t *testing.T) {
 	w := newWorld(t)

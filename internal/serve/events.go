@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,11 +12,9 @@ import (
 )
 
 // eventRoutes returns the handler of what identity providers tell by themselves.
-// ctx ends what is under way to other processes.
-func (s *server) eventRoutes(ctx context.Context) http.Handler {
-	return events.New(ctx, events.Options{
+func (s *server) eventRoutes() http.Handler {
+	return events.New(events.Options{
 		Receiver: s.gate.Receiver, Revoke: s.gate.Revoke, Obeyed: s.obeyed, Count: s.metrics.Event, Now: time.Now, Log: s.log,
-		Peers: func() []string { return s.gate.Config().Listen.EventPeers },
 	})
 }
 
@@ -45,7 +42,7 @@ func (s *server) serveEvents(address string, ended chan<- error) (closeServer fu
 	if err != nil {
 		return nil, fmt.Errorf("listen.events: %w", err)
 	}
-	server := telemetry.HTTPServer(s.events, slog.NewLogLogger(s.log.Handler(), slog.LevelDebug))
+	server := telemetry.HTTPServer(s.eventRoutes(), slog.NewLogLogger(s.log.Handler(), slog.LevelDebug))
 	go func() {
 		if err := server.Serve(l); err != http.ErrServerClosed {
 			ended <- err

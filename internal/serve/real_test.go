@@ -20,7 +20,11 @@ type asOneOf struct{ name, settings string }
 func asClients(settings string, ways []asOneOf) string {
 	var providers, rules strings.Builder
 	for _, w := range ways {
-		fmt.Fprintf(&providers, "  - {name: %s, validation: introspection, cache: {ttl: 1s}, service_accounts: {svc: robot, light: feather}, %s, %s}\n", w.name, settings, w.settings)
+		validation := "introspection"
+		if w.name == "profile" {
+			validation = w.name
+		}
+		fmt.Fprintf(&providers, "  - {name: %s, validation: "+validation+", cache: {ttl: 1s}, service_accounts: {svc: robot, light: feather}, %s, %s}\n", w.name, settings, w.settings)
 		fmt.Fprintf(&rules, "  - {match: {paths: [/alone/%s]}, providers: [%s]}\n", w.name, w.name)
 	}
 	return "listen: {grpc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlimits: {drain_delay: 1ms}\nproviders:\n" + providers.String() +
@@ -105,8 +109,12 @@ func TestIntrospectionAtKeycloak(t *testing.T) {
 		{"post-wrong", "client_id: svc, client_secret: not-it, client_auth: post"},
 		{"key-wrong", "client_id: by-key, client_auth: private_key_jwt, " + wrong},
 		{"public", "client_id: web, client_secret: it-has-none"},
+		{"profile", "client_id: svc"}, // the signature checked, and userinfo asked
 	}))
 	alice := realm.UserToken(t, "web", "alice")
+	l.expect("a user's token", "/alone/profile", alice, 200, "alice")
+	l.expect("a service's token", "/alone/profile", realm.ClientToken(t, "svc"), 200, "robot")
+	l.expect("a token for another API", "/alone/profile", realm.UserToken(t, "foreign", "alice"), 401, "")
 	for _, way := range []string{"basic", "post"} {
 		l.expect("a user's token", "/alone/"+way, alice, 200, "alice")
 		l.expect("a service's token", "/alone/"+way, realm.ClientToken(t, "svc"), 200, "robot")
@@ -130,7 +138,9 @@ func TestIntrospectionAtKeycloak(t *testing.T) {
 	var users []struct{ ID string }
 	realm.Admin(t, http.MethodGet, "/users?username=alice", nil, &users)
 	realm.Admin(t, http.MethodPost, "/users/"+users[0].ID+"/logout", map[string]any{}, nil)
-	l.eventually("the session that ended is noticed", func() bool { s, _ := l.ask("/alone/basic", alice); return s == 401 })
+	for _, way := range []string{"basic", "profile"} {
+		l.eventually("the session that ended is noticed", func() bool { s, _ := l.ask("/alone/"+way, alice); return s == 401 })
+	}
 }
 
 // TestUserinfoAtOIDCProvider: the profile adds to what introspection proved, or,

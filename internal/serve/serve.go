@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -61,10 +60,8 @@ type server struct {
 	auditTo io.Closer
 	metrics *telemetry.Metrics
 	admin   *telemetry.Admin
-	events  http.Handler // what providers tell by themselves
 	tls     certificates
 
-	endEvents       context.CancelFunc
 	reloads, failed atomic.Uint64
 	lastFault       atomic.Pointer[string]
 }
@@ -89,10 +86,9 @@ func (s *server) open(c *config.Config) (err error) {
 	s.admin.Mux.Handle(adminapi.Root, adminapi.New(adminapi.Options{
 		Tokens: s.gate.Tokens, Gate: s.gate, Login: s.gate.Login, Access: s.gate.access, Now: time.Now, Log: s.log,
 	}))
-	ctx, end := context.WithCancel(context.Background())
-	s.events, s.endEvents = s.eventRoutes(ctx), end
-	s.admin.Mux.Handle(events.LogoutPath, s.events)
-	s.admin.Mux.Handle(events.SignalPath, s.events)
+	routes := s.eventRoutes()
+	s.admin.Mux.Handle(events.LogoutPath, routes)
+	s.admin.Mux.Handle(events.SignalPath, routes)
 	return nil
 }
 
@@ -127,7 +123,6 @@ func (s *server) openAudit(c *config.Config) error {
 }
 
 func (s *server) close() {
-	s.endEvents()
 	s.gate.Close()
 	s.closeAudit()
 }

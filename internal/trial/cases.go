@@ -52,8 +52,6 @@ type CaseToken struct {
 	Provider string         `yaml:"provider"` // may be left out where there is one only
 	Claims   map[string]any `yaml:"claims"`   // beside iss, aud, client_id, sub, iat, exp; null leaves one out
 
-	As string `yaml:"as"` // how it is brought: bearer (default); API tokens also basic and key
-
 	// Of an API token.
 	User     string   `yaml:"user"`
 	Groups   []string `yaml:"groups"`
@@ -240,7 +238,7 @@ func (w *caseWorld) request(c *Case) (authz.Request, error) {
 		if err != nil {
 			return q, err
 		}
-		if q, err = w.bring(r, c.Token, secret); err != nil {
+		if q, err = r.With(Way{Kind: authz.Bearer}, secret); err != nil {
 			return q, err
 		}
 	}
@@ -248,21 +246,6 @@ func (w *caseWorld) request(c *Case) (authz.Request, error) {
 		q.Context = append(q.Context, authz.Header{Name: name, Value: c.Request.Context[name]})
 	}
 	return q, nil
-}
-
-// bring puts a credential on a request in the way that the case says.
-func (w *caseWorld) bring(r Request, t *CaseToken, secret authz.Secret) (authz.Request, error) {
-	way := Way{Kind: authz.Bearer, KeyHeader: w.policy.KeyHeader}
-	if t.As != "" {
-		var err error
-		if way.Kind, err = ParseKind(t.As); err != nil {
-			return authz.Request{}, fmt.Errorf("token.as: %w", err)
-		}
-	}
-	if way.Kind == authz.Basic {
-		secret = authz.NewSecret(t.User + ":" + secret.Reveal())
-	}
-	return r.With(way, secret)
 }
 
 func (w *caseWorld) owner(t *CaseToken) (*vouched, error) {

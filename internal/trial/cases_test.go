@@ -17,7 +17,6 @@ rules:
   - {name: status, match: {paths: [/status]}, access: public}
   - {name: admin, match: {paths: [/admin/**]}, allow: {groups: [admins]}}
   - {name: rest, match: {paths: [/rest/**]}, providers: [sso, api-tokens], allow: {scopes: [read]}, when: 'identity.user != "mallory"'}
-  - {name: scripts, match: {paths: [/scripts/**]}, allow: {kinds: [key, basic]}}
   - {name: inner, match: {context: {zone: [inner]}}, access: optional}
 `
 
@@ -68,22 +67,6 @@ cases:
     request: {path: /x, source: 192.0.2.1}
     token: {provider: api-tokens, user: dave, sources: [10.0.0.0/8]}
     expect: {status: 403, reason: source_not_allowed}
-  - name: API token as a key
-    request: {path: /scripts/x}
-    token: {provider: api-tokens, user: dave, as: key}
-    expect: {decision: allow, user: dave}
-  - name: API token by Basic
-    request: {path: /scripts/x}
-    token: {provider: api-tokens, user: dave, as: basic}
-    expect: {decision: allow, user: dave}
-  - name: API token as bearer
-    request: {path: /scripts/x}
-    token: {provider: api-tokens, user: dave}
-    expect: {status: 403, reason: kind_not_allowed}
-  - name: another's token as a key
-    request: {path: /scripts/x}
-    token: {provider: other, claims: {email: carol@example.com}, as: key}
-    expect: {status: 401, reason: no_owner}
   - {name: route, request: {context: {zone: inner}}, expect: {decision: allow, rule: inner}}
 `
 

@@ -121,7 +121,6 @@ var advice = map[authz.Reason]string{
 	authz.ReasonScope:            "the token lacks a scope that the rule's allow.scopes asks for",
 	authz.ReasonGroupNotAllowed:  "the user is in none of the rule's allow.groups: run 'gatelodge attributes' to see the groups that the token has",
 	authz.ReasonUserNotAllowed:   "the user is not among the rule's allow.users",
-	authz.ReasonKindNotAllowed:   "the credential is brought in a way that is not among the rule's allow.kinds",
 	authz.ReasonClientNotAllowed: "the client is not among the rule's allow.clients",
 	authz.ReasonAmbiguousPath:    "the path can be read in more than one way; see the setting paths",
 }

@@ -106,8 +106,7 @@ func plain(v any) any {
 
 // Owns implements authz.Provider.
 func (v *vouched) Owns(c authz.Credential) bool {
-	apiToken := v.made == nil
-	return (c.Kind == authz.Bearer || apiToken) && v.find(c) != nil
+	return c.Kind == authz.Bearer && v.find(c) != nil
 }
 
 func (v *vouched) find(c authz.Credential) *CaseToken {

@@ -66,7 +66,7 @@ func filled(size int) []byte {
 var bomb = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	if _, err := z.Write(filled(64 << 20)); err != nil {
+	if _, err := z.Write(filled(16 << 20)); err != nil {
 		panic(err)
 	}
 	if err := z.Close(); err != nil {

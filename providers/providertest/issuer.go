@@ -56,7 +56,7 @@ const (
 	Throttled       // 429, come back in 17 seconds
 	Page            // 200 with HTML that says so
 	WrongType       // the good answer, said to be HTML
-	Bomb            // 64 MiB, which gzip makes small
+	Bomb            // 16 MiB, which gzip makes small
 	Cut             // the good answer, broken off
 	Twice           // the good answer, its first member said twice
 	List            // 200 with a list in the place of an object
