@@ -226,3 +226,44 @@ func TestExpressionsDenyOnError(t *testing.T) {
 		t.Error("an expression was taken without a compiler")
 	}
 }
+
+// A rule that looks at a header sees each of its values, and nothing is decided
+// by one that comes with others: Envoy may join lines by a comma.
+func TestRulesOnHeadersThatComeTwice(t *testing.T) {
+	e := newEngine(t, Policy{
+		Providers: []NamedProvider{{Name: "a", Provider: bookOf("a-", "alice")}},
+		Rules: []Rule{
+			{Name: "shut", Match: Match{Headers: map[string][]string{"x-role": {"admin"}}}, Access: DenyAll},
+			{Name: "open", Match: Match{Headers: map[string][]string{"x-probe": {"yes", "sure"}}}, Access: Public},
+			{Name: "there", Match: Match{Headers: map[string][]string{"x-there": {}}}, Access: Public},
+		},
+	})
+	for lines, want := range map[string]Outcome{
+		"x-role: admin":                       Forbidden,
+		"x-role: user":                        Unauthenticated, // no rule's, and no credential
+		"x-role: admin, admin":                Forbidden,
+		"x-role: user, admin":                 Malformed,
+		"x-role: admin,user":                  Malformed,
+		"x-role: user\nx-role: admin":         Malformed,
+		"x-role: admin\nx-role: user":         Malformed,
+		"x-role: superadmin":                  Unauthenticated,
+		"x-probe: yes":                        Allowed,
+		"x-probe: yes,sure":                   Allowed,
+		"x-probe: yes, no":                    Malformed,
+		"x-probe: no\nx-probe: yes":           Malformed,
+		"x-probe: no":                         Unauthenticated,
+		"x-probe: yes\nx-role: admin":         Forbidden, // the first rule
+		"x-probe: yes\nx-role: user,admin":    Malformed,
+		"x-there: a\nx-there: b":              Allowed,
+		"x-probe: ,":                          Unauthenticated,
+		"x-role: user, admin\nx-there: a":     Malformed,
+		"x-other: admin":                      Unauthenticated,
+		"x-role: ADMIN":                       Unauthenticated,
+		"authorization: Bearer a-alice":       Allowed,
+		"authorization: Bearer a-alice\nx: y": Allowed,
+	} {
+		if d := e.Decide(t.Context(), get("/x", strings.Split(lines, "\n")...)); d.Outcome != want {
+			t.Errorf("%q: %v (%v), want %v", lines, d.Outcome, d.Reason, want)
+		}
+	}
+}

@@ -114,6 +114,7 @@ func (l *lab) presentations(t *testing.T) []credentialCase {
 		{name: "in the query", target: "/issues/1?access_token=" + good, status: 401},
 		{name: "key in the query", target: "/issues/1?x-api-key=" + key + "&api_key=" + key, status: 401},
 		{name: "in a cookie", headers: []field{{"cookie", "access_token=" + good + "; x-api-key=" + key}}, status: 401},
+		{name: "health check's user agent", headers: []field{{"user-agent", "GoogleHC/1.0 kube-probe/1.35 ELB-HealthChecker/2.0"}}, status: 401},
 		{name: "stripped on the way", headers: []field{bearer(good), {"connection", "authorization"}}},
 		{name: "space before the colon", headers: []field{{"authorization ", "Bearer " + good}}},
 	}

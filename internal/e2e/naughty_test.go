@@ -62,3 +62,44 @@ func TestNaughtyStrings(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryByte puts every byte there is into every place that a caller can
+// write to, alone and within what would be good: Envoy or Gatelodge refuses it,
+// by a decision of its own, or it is as if it were not there.
+func TestEveryByte(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	token := l.issuer.token("alice")
+	places := map[string]func(b string) request{
+		"bearer":     func(b string) request { return request{headers: []field{bearer(b)}} },
+		"in a token": func(b string) request { return request{headers: []field{bearer(token[:40] + b + token[40:])}} },
+		"in a scheme": func(b string) request {
+			return request{headers: []field{{"authorization", "Bear" + b + "er " + token}}}
+		},
+		"in a key":    func(b string) request { return request{headers: []field{{"x-api-key", "gl_" + b}}} },
+		"in a path":   func(b string) request { return request{target: "/public" + b + "x/../../issues"} },
+		"in a query":  func(b string) request { return request{target: "/issues?" + b} },
+		"in a host":   func(b string) request { return request{host: "api" + b + ".example.test"} },
+		"in a method": func(b string) request { return request{method: "GE" + b + "T"} },
+		"in a user":   func(b string) request { return request{headers: []field{{"x-forwarded-user", "ad" + b + "min"}}} },
+	}
+	for place, make := range places {
+		t.Run(place, func(t *testing.T) {
+			t.Parallel()
+			for n := range 256 {
+				b := string([]byte{byte(n)})
+				for k, p := range protocols {
+					if p.name == "h1" && (n == '\r' || n == '\n') || p.name == "h2" && n%8 != 0 {
+						continue // another request; and each refusal over HTTP/2 takes Envoy a while
+					}
+					q := make(b)
+					if q.target == "" {
+						q.target = "/issues"
+					}
+					r, seen := l.send(t, p, variants[(n/8+k)%len(variants)], q)
+					checkAnonymous(t, q, r, seen)
+				}
+			}
+		})
+	}
+}

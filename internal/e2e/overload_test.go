@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,5 +285,60 @@ func TestCallsThatAreNoCheck(t *testing.T) {
 				t.Errorf("answered %v", &m)
 			}
 		})
+	}
+}
+
+// TestSlowProviderHoldsNobodyElseUp asks, with more callers than there are
+// places, a provider that answers nobody: the tokens of another are decided as
+// if nothing were, and the slow one is not asked more than it is allowed to be.
+func TestSlowProviderHoldsNobodyElseUp(t *testing.T) {
+	t.Parallel()
+	var under, most atomic.Int64
+	hold := make(chan struct{})
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := under.Add(1)
+		defer under.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+		answer(w, claims{"active": false})
+	}))
+	t.Cleanup(idp.Close)
+	t.Cleanup(sync.OnceFunc(func() { close(hold) }))
+	i := newIssuer(t)
+	g := serve(t, fmt.Sprintf(`
+providers:
+  - {name: lab, type: oidc, issuer: %q, audiences: [%q]}
+  - {name: slow, type: oauth2, client_id: svc, client_secret: secret, audiences: [%[2]q], timeout: 3s, endpoints: {introspection: %q}}
+rules:
+`, i.url, audience, idp.URL)+publicRule)
+	g.awaitReady(t)
+	f := newFront(t, g.grpc)
+	var callers sync.WaitGroup
+	for n := range 300 {
+		callers.Go(func() {
+			q := request{target: "/issues", headers: []field{bearer(fmt.Sprintf("opaque-%d", n))}}
+			r, seen := f.send(t, protocols[n%2], variants[n%4], q)
+			refused(t, q, r, seen, 503)
+		})
+	}
+	eventually(t, 10*time.Second, "the slow provider is asked", func() bool { return under.Load() > 0 })
+	for n := range 40 {
+		token := i.sign(i.claims("alice").with(claims{"jti": fmt.Sprint(n)})) // never seen before
+		q := request{target: "/issues", headers: []field{bearer(token)}}
+		began := time.Now()
+		r, seen := f.send(t, protocols[n%2], variants[n%4], q)
+		passes(t, q, r, seen, "alice")
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("a token of the other provider took %v", took)
+		}
+	}
+	callers.Wait()
+	// 64, and some that were given up a moment before and do not know it yet.
+	if n := most.Load(); n > 100 {
+		t.Errorf("the slow provider was asked %d times at once", n)
 	}
 }
