@@ -34,7 +34,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 	f := newFront(t, servers[0].grpc, servers[1].grpc)
 	all := startTraffic(t, f, issues(i.token("alice"), "alice"), intruder(request{target: "/issues"}))
-	for round := range realtest.Scale(8, 100) {
+	rounds := realtest.Scale(8, 100)
+	for round := range rounds {
 		g := servers[round%2]
 		if err := g.Stop(); err != nil {
 			t.Errorf("SIGTERM: the server ended with %v, want exit status 0", err)
@@ -47,6 +48,7 @@ func TestRollingRestart(t *testing.T) {
 		})
 	}
 	all.finish(t)
+	realtest.Measured(t, "%d restarts under %d requests: %d answered wrongly", rounds, all.sent.Load(), all.bad.Load())
 }
 
 // TestStopAnswersWhatItBegan stops the only server while a check waits for an

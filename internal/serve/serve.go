@@ -64,6 +64,7 @@ type server struct {
 
 	reloads, failed atomic.Uint64
 	lastFault       atomic.Pointer[string]
+	stopping        atomic.Bool
 }
 
 func (s *server) open(c *config.Config) (err error) {
@@ -189,6 +190,7 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
+		s.stopping.Store(true)
 		s.log.Info("stopping", "drain", c.Limits.DrainDelay.String())
 	}
 	stop, cancel := context.WithTimeout(context.Background(), c.Limits.DrainDelay+stopTime)
@@ -298,6 +300,9 @@ func (s *server) ready() telemetry.Readiness {
 		r.Providers = append(r.Providers, telemetry.ProviderReady{
 			Name: p.name, Ready: st.Ready, Misconfigured: st.Misconfigured, Detail: st.Detail,
 		})
+	}
+	if r.Stopping = s.stopping.Load(); r.Stopping {
+		r.Ready = false
 	}
 	if fault := s.lastFault.Load(); fault != nil {
 		r.Config = *fault

@@ -50,6 +50,7 @@ type lodge struct {
 	log   *logbook
 	admin string
 	check authv3.AuthorizationClient
+	stop  func() // tells it to
 }
 
 func start(t *testing.T, text string) *lodge {
@@ -68,6 +69,7 @@ func start(t *testing.T, text string) *lodge {
 		if err != nil {
 			t.Fatal(err)
 		}
+		l.stop = cancel
 		l.check, l.admin = authv3.NewAuthorizationClient(conn), "http://"+a.admin.String()
 		t.Cleanup(func() {
 			_ = conn.Close()
@@ -225,6 +227,22 @@ func TestProviderDownAtStart(t *testing.T) {
 	}
 	i.Fail(providertest.None)
 	l.eventually("recovery", func() bool { s, u := l.ask("/rest", token); return s == 200 && u == "alice" })
+}
+
+// A server that is told to stop says so to whoever asks, before it takes no
+// more checks.
+func TestStoppingIsNotReady(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	l := start(t, strings.Replace(configFor(i, ""), "drain_delay: 1ms", "drain_delay: 1s", 1))
+	l.eventually("ready", func() bool { code, _ := l.get("/readyz"); return code == 200 })
+	l.stop()
+	l.eventually("not ready", func() bool {
+		code, body := l.get("/readyz")
+		return code == 503 && strings.Contains(body, `"stopping": true`)
+	})
+	if s, u := l.ask("/rest", i.Token("alice", nil)); s != 200 || u != "alice" {
+		t.Errorf("a check meanwhile: %d %q", s, u)
+	}
 }
 
 func TestFaultsKeepItFromStarting(t *testing.T) {

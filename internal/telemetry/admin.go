@@ -17,6 +17,7 @@ import (
 // Readiness is what /readyz answers.
 type Readiness struct {
 	Ready     bool            `json:"ready"`
+	Stopping  bool            `json:"stopping,omitempty"`
 	Providers []ProviderReady `json:"providers,omitempty"`
 	Config    string          `json:"config,omitempty"` // why the last change was not taken
 }
