@@ -29,6 +29,8 @@ type OIDCOptions struct {
 	// Key and Cert (PEM) make it serve https and ask for client certificates;
 	// ClientCert (PEM) is what the client svc-mtls is known by.
 	Key, Cert, ClientCert string
+
+	Logouts string // URL that logouts of the users of svc are told to
 }
 
 // An OIDC is a running OpenID provider: the certified npm package
@@ -84,7 +86,7 @@ func OIDCProviderWith(t testing.TB, o OIDCOptions) *OIDC {
 }
 
 func (o OIDCOptions) settings() string {
-	s := map[string]any{"dpopNonce": o.DPoPNonce, "clientCert": o.ClientCert}
+	s := map[string]any{"dpopNonce": o.DPoPNonce, "clientCert": o.ClientCert, "logouts": o.Logouts}
 	if o.ClientKey != nil {
 		s["clientKey"] = o.ClientKey
 	}
@@ -138,6 +140,21 @@ func (op *OIDC) UserToken(t testing.TB, user, client, resource, scope string) st
 		t.Fatal(err)
 	}
 	return accessToken(t, resp)
+}
+
+// LogOut has the provider tell svc that a session of a user has ended, and wait
+// for the answer. An answer that is not yes fails the test.
+func (op *OIDC) LogOut(t testing.TB, user, session string) {
+	t.Helper()
+	resp, err := op.Client.Get(op.Issuer + "/log-out?" + url.Values{"sub": {user}, "sid": {session}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		b, _ := io.ReadAll(resp.Body)
+		t.Fatalf("the logout was not taken: %s", b)
+	}
 }
 
 // Revoke revokes an access token of the client (RFC 7009).

@@ -235,6 +235,37 @@ rules:
 	}
 }
 
+// A certified OpenID provider tells of a logout. Its access tokens do not name
+// their session, so each of the user's could be of the one that has ended.
+func TestOIDCProviderTellsOfALogout(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", realtest.FreePort(t))
+	op := realtest.OIDCProviderWith(t, realtest.OIDCOptions{Logouts: "http://" + address + "/backchannel-logout/op"})
+	l := start(t, fmt.Sprintf(`
+listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0", events: %q}
+limits: {drain_delay: 1ms}
+providers:
+  - {name: op, type: oidc, issuer: %q, audiences: ["urn:api:jwt"], allowed_clients: [svc], username: [sub]}
+`, address, op.Issuer))
+	token := func(user string) string { return op.UserToken(t, user, "svc", "urn:api:jwt", "api:read") }
+	alice, bob := token("alice"), token("bob")
+	for _, token := range []string{alice, bob} {
+		if s, _ := l.ask("/", token); s != 200 {
+			t.Fatalf("before: %d\n%s", s, l.log)
+		}
+	}
+	op.LogOut(t, "alice", "a-session")
+	for range 2 {
+		if s, _ := l.ask("/", alice); s != 401 {
+			t.Errorf("alice: %d\n%s", s, l.log)
+		}
+		if s, _ := l.ask("/", bob); s != 200 {
+			t.Errorf("bob: %d", s)
+		}
+	}
+	// A token of the very second of the logout could be of before it.
+	l.eventually("signed in again", func() bool { s, _ := l.ask("/", token("alice")); return s == 200 })
+}
+
 // sessionOf reads sid off a token.
 func sessionOf(t *testing.T, token string) string {
 	t.Helper()

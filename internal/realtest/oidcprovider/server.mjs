@@ -9,6 +9,7 @@
 //   tls        {key, cert}: PEM texts; serves https and asks for client certificates
 //   clientKey  public JWK: what the client rs-key signs in with
 //   clientCert PEM text: the certificate that the client svc-mtls is known by
+//   logouts    URL that logouts of the users of svc are told to
 //
 // Clients (secret: the id with "-secret" added):
 //
@@ -72,7 +73,7 @@ function clients () {
       grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
       redirect_uris: ['http://127.0.0.1/callback'],
     }),
-    client('svc'),
+    client('svc', settings.logouts && { backchannel_logout_uri: settings.logouts, backchannel_logout_session_required: true }),
     client('rs', { introspection_signed_response_alg: 'RS256' }),
     client('rs-json'),
     client('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
@@ -114,8 +115,11 @@ const provider = new Provider(issuer, {
     accountId: sub,
     claims: () => ({ sub, name: 'Alice Doe', preferred_username: sub, email: `${sub}@example.test`, email_verified: true }),
   }),
+  // All that it calls is on loopback, which its own dispatcher would refuse.
+  fetch: (url, options) => globalThis.fetch(url, { ...options, dispatcher: undefined }),
   extraTokenClaims: (ctx, token) => token.kind === 'AccessToken' ? { groups: ['eng'] } : { tenant: 't1' },
   features: {
+    backchannelLogout: { enabled: true },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     introspection: { enabled: true },
@@ -158,6 +162,21 @@ provider.use(async (ctx, next) => {
   })
   if (name) token.resourceServer = new provider.ResourceServer(name, resource(name, scope))
   ctx.body = { access_token: await token.save(), token_type: 'Bearer' }
+})
+
+// GET /log-out?sub=&sid=&client_id= tells the client of a logout, as when the
+// user ends the session with a browser; 502 when the client does not say yes.
+provider.use(async (ctx, next) => {
+  if (ctx.path !== '/log-out') return next()
+  const { sub, sid, client_id: id = 'svc' } = ctx.query
+  const owner = await provider.Client.find(id)
+  try {
+    await owner.backchannelLogout(sub, sid)
+    ctx.status = 204
+  } catch (err) {
+    ctx.status = 502
+    ctx.body = `${err.message} ${err.cause ?? ""}`
+  }
 })
 
 server.on('request', provider.callback())
