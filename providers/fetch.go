@@ -46,8 +46,8 @@ func newClient(c Config) (*client, error) {
 		Proxy:                  http.ProxyFromEnvironment,
 		ForceAttemptHTTP2:      true,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxIdleConns:           16,
-		MaxIdleConnsPerHost:    16,
+		MaxIdleConns:           maxCalls, // all that may be under way at once: what is closed is opened again
+		MaxIdleConnsPerHost:    maxCalls,
 		MaxConnsPerHost:        64,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    3 * time.Second,

@@ -16,6 +16,7 @@
 //	envoy.go     the real Envoy
 //	load.go      sends HTTP requests to it and judges every answer
 //	through.go   the comparison through Envoy
+//	flood.go     memory, while a million bad tokens come
 //	measure.go   turns, rounds, medians, ratios
 //	process.go   programs: start, stop, CPU, memory
 //	profile.go   the server with a CPU profile, to see where the time goes

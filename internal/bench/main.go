@@ -62,7 +62,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "rounds; the median counts")
 	f.IntVar(&o.checks, "checks", 30_000, "checks in a round")
 	f.StringVar(&o.only, "only", "", "only workloads with this in their name")
-	f.StringVar(&o.stage, "stage", "", "only one stage: direct, envoy or fixed")
+	f.StringVar(&o.stage, "stage", "", "only one stage: direct, envoy, fixed or flood")
 	f.StringVar(&o.profiles, "profile", "", "a `folder` for profiles of gatelodge, of CPU time and allocations, one of each a workload")
 	f.StringVar(&o.against, "against", "", "another gatelodge `binary`, to be compared to instead of the no-op")
 	f.StringVar(&o.binary, "binary", "", "the gatelodge `binary` to measure, instead of one built from the tree")
@@ -130,6 +130,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				return err
 			}
 			r.by[s.name] = append(r.by[s.name], c)
+		}
+	}
+	if o.only == "" && strings.Contains("flood", o.stage) {
+		_, _ = fmt.Fprintln(os.Stderr, "bench: flood")
+		if r.flooded, err = l.flood(ctx); err != nil {
+			return err
 		}
 	}
 	if _, err := fmt.Fprint(out, r.markdown()); err != nil || !o.write {

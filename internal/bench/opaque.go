@@ -44,6 +44,12 @@ func newAsked(tokens int) (*asked, error) {
 	return a, nil
 }
 
+// unknown is a token that the provider does not know, of a length with those
+// that it does.
+func (a *asked) unknown(n int) string {
+	return fmt.Sprintf("unknown%0*d", len(a.tokens[0])-len("unknown"), n)
+}
+
 // count is how often the provider was asked; none was asked never.
 func (a *asked) count() int64 {
 	if a == nil {

@@ -20,6 +20,7 @@ type results struct {
 	options *options
 	stages  []stage
 	by      map[string][]*comparison
+	flooded *flooded // nil: that was not asked for
 }
 
 // markdown is the whole report.
@@ -29,6 +30,9 @@ func (r *results) markdown() string {
 		if list := r.by[s.name]; len(list) > 0 {
 			fmt.Fprintf(&b, "## %s\n\n%s\n%s\n", s.title, s.about, s.table(list))
 		}
+	}
+	if r.flooded != nil {
+		b.WriteString(r.flooded.markdown())
 	}
 	return b.String()
 }
