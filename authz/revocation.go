@@ -113,6 +113,10 @@ func (v *revocations) init(limit int, keep time.Duration) (err error) {
 	return err
 }
 
+// folded is one text for all that strings.EqualFold takes for equal: upper case
+// first, since some letters have two lower ones.
+func folded(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
 // keys are those under which r is remembered.
 func (r *Revocation) keys() (keys []revocationKey) {
 	for _, issuer := range r.Issuers {
@@ -123,12 +127,12 @@ func (r *Revocation) keys() (keys []revocationKey) {
 		}
 		if r.Session == "" {
 			add(subject, r.Subject)
-			add(email, strings.ToLower(r.Email))
+			add(email, folded(r.Email))
 			continue
 		}
 		add(session, r.Session)
 		add(subjectUntold, r.Subject)
-		add(emailUntold, strings.ToLower(r.Email))
+		add(emailUntold, folded(r.Email))
 	}
 	return keys
 }
@@ -193,7 +197,7 @@ func (v *revocations) judge(e *entry, now time.Time) standing {
 	if issued.IsZero() {
 		issued = id.AuthTime
 	}
-	mail := strings.ToLower(id.Email)
+	mail := folded(id.Email)
 	names := [...]string{session: id.Session, subject: id.Subject, email: mail, subjectUntold: id.Subject, emailUntold: mail}
 	found := stands
 	v.mu.RLock()

@@ -57,6 +57,7 @@ func TestRevoke(t *testing.T) {
 		"another user":               {who(func(id *Identity) { id.Subject, id.Session = "8", "s8" }), user, false, Allowed, Allowed},
 		"another issuer":             {who(func(id *Identity) { id.Issuer = "https://other" }), user, false, Allowed, Allowed},
 		"e-mail":                     {who(nil), mail, true, Unauthenticated, Unauthenticated},
+		"e-mail of odd letters":      {who(func(id *Identity) { id.Email = "AS@K.example" }), Revocation{Issuers: atIssuer, Email: "a\u017f@\u212a.example", At: noon}, true, Unauthenticated, Unauthenticated},
 		"another's e-mail":           {who(func(id *Identity) { id.Email = "bob@example.com" }), mail, false, Allowed, Allowed},
 		"no e-mail":                  {who(func(id *Identity) { id.Email = "" }), mail, false, Allowed, Allowed},
 		"e-mail beside a session":    {who(nil), Revocation{Issuers: atIssuer, Session: "s2", Email: "alice@example.com", At: noon}, false, Allowed, Allowed},

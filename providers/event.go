@@ -249,6 +249,22 @@ func typed(what string, types ...string) func(*signedToken) error {
 	}
 }
 
+// Trouble says why events cannot be proven now; "": they can, as far as that has
+// to do with keys that are fetched for them alone.
+func (r *Receiver) Trouble() string {
+	if r == nil {
+		return ""
+	}
+	for _, s := range []*sender{r.logouts, r.signals} {
+		if s != nil && s.own {
+			if st := s.keys.status(); !st.Ready {
+				return st.Detail
+			}
+		}
+	}
+	return ""
+}
+
 // Close ends what the receiver does in the background.
 func (r *Receiver) Close() {
 	for _, s := range []*sender{r.logouts, r.signals} {

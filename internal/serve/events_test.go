@@ -155,6 +155,7 @@ providers:
 	if s, _ := l.ask("/", token); s != 200 {
 		t.Fatal(s)
 	}
+	l.eventually("no trouble", func() bool { _, body := l.get("/readyz"); return !strings.Contains(body, "cannot be proven") })
 	set := hub.Key("ec-1").Sign(map[string]any{"alg": "ES256", "kid": "ec-1", "typ": "secevent+jwt"}, map[string]any{
 		"iss": hub.URL, "aud": "gate", "iat": time.Now().Unix(), "jti": "1",
 		"sub_id": map[string]any{"format": "iss_sub", "iss": i.URL, "sub": "id-of-alice"},
@@ -175,6 +176,25 @@ providers:
 	}
 	if s, _ := l.ask("/", i.Token("bob", nil)); s != 200 {
 		t.Errorf("another user: %d", s)
+	}
+}
+
+// A sender whose keys are not where they are said to be shows before it matters,
+// and keeps no token from being decided on.
+func TestSenderWithoutKeys(t *testing.T) {
+	i := providertest.NewIssuer(t)
+	l := start(t, fmt.Sprintf(`
+listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
+limits: {drain_delay: 1ms}
+providers:
+  - {name: sso, type: oidc, issuer: %q, audiences: api, events: {issuer: "https://hub.example.com", jwks: %q}}
+`, i.URL, i.URL+"/nowhere"))
+	l.eventually("trouble", func() bool {
+		code, body := l.get("/readyz")
+		return code == 200 && strings.Contains(body, "its events cannot be proven: ")
+	})
+	if s, _ := l.ask("/", i.Token("alice", nil)); s != 200 {
+		t.Errorf("%d", s)
 	}
 }
 

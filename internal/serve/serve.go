@@ -297,6 +297,9 @@ func (s *server) ready() telemetry.Readiness {
 	for _, p := range running {
 		st := p.Status()
 		r.Ready = r.Ready || st.Ready
+		if trouble := p.receiver.Trouble(); trouble != "" {
+			st.Detail = strings.TrimPrefix(st.Detail+"; its events cannot be proven: "+trouble, "; ")
+		}
 		r.Providers = append(r.Providers, telemetry.ProviderReady{
 			Name: p.name, Ready: st.Ready, Misconfigured: st.Misconfigured, Detail: st.Detail,
 		})
