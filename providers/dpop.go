@@ -65,6 +65,18 @@ func NewDPoP(s DPoPSettings) (*DPoP, error) {
 	return d, nil
 }
 
+// Remember takes over what a former checker has seen, so that no proof passes
+// again because a setting was changed. It is for the time before the first Prove.
+func (d *DPoP) Remember(former *DPoP, now time.Time) {
+	switch {
+	case former == nil:
+	case former.seen.window == d.seen.window && former.seen.shards[0].limit == d.seen.shards[0].limit:
+		d.seen = former.seen
+	default:
+		d.seen.copy(former.seen, now)
+	}
+}
+
 // errProof is a proof that does not prove; the text is for the log.
 type errProof string
 

@@ -57,7 +57,7 @@ func newProofsSeen(limit int, window time.Duration) *proofsSeen {
 // no room to remember it, so that it must not pass.
 func (s *proofsSeen) take(key, id string, now time.Time) error {
 	owner, entry := digest16(key), digest16(key+"\x00"+id)
-	sh := &s.shards[maphash.Bytes(s.seed, entry[:])%uint64(len(s.shards))]
+	sh := s.shard(entry)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	switch since := now.Sub(sh.turned); {
@@ -67,7 +67,7 @@ func (s *proofsSeen) take(key, id string, now time.Time) error {
 		sh.older, sh.newer, sh.turned = sh.newer, newProofGeneration(), now
 	}
 	if sh.newer.has(entry) || sh.older.has(entry) {
-		return errProof("the proof was used before")
+		return errUsed
 	}
 	if len(sh.newer.seen) >= sh.limit || sh.newer.byKey[owner] >= sh.perKey {
 		return errProof("more proofs than can be remembered (dpop.max_proofs)")
@@ -75,6 +75,29 @@ func (s *proofsSeen) take(key, id string, now time.Time) error {
 	sh.newer.seen[entry] = struct{}{}
 	sh.newer.byKey[owner]++
 	return nil
+}
+
+const errUsed = errProof("the proof was used before")
+
+// copy adds what another one has seen, to be kept for one window from now.
+func (s *proofsSeen) copy(other *proofsSeen, now time.Time) {
+	for i := range s.shards {
+		s.shards[i].turned = now
+	}
+	for i := range other.shards {
+		from := &other.shards[i]
+		from.mu.Lock()
+		for _, g := range []proofGeneration{from.newer, from.older} {
+			for entry := range g.seen {
+				s.shard(entry).older.seen[entry] = struct{}{}
+			}
+		}
+		from.mu.Unlock()
+	}
+}
+
+func (s *proofsSeen) shard(entry [16]byte) *proofShard {
+	return &s.shards[maphash.Bytes(s.seed, entry[:])%uint64(len(s.shards))]
 }
 
 func (g proofGeneration) has(entry [16]byte) bool {

@@ -268,6 +268,35 @@ func TestProofsSeenIsBounded(t *testing.T) {
 	}
 }
 
+// A changed setting is no reason to take a proof again.
+func TestProofsSeenOutliveTheirSettings(t *testing.T) {
+	former := newDPoP(t, nil)
+	for name, change := range map[string]func(*DPoPSettings){
+		"nonce":  func(s *DPoPSettings) { s.Nonce = true },
+		"age":    func(s *DPoPSettings) { s.MaxAge = 2 * time.Minute },
+		"number": func(s *DPoPSettings) { s.MaxProofs = 20_000 },
+	} {
+		for i := range 100 {
+			if err := former.seen.take("key", fmt.Sprint(name, i), proofTime); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d := newDPoP(t, change)
+		d.Remember(nil, proofTime)
+		d.Remember(former, proofTime)
+		for i := range 100 {
+			for _, later := range []time.Duration{0, d.seen.window - time.Second} {
+				if err := d.seen.take("key", fmt.Sprint(name, i), proofTime.Add(later)); err == nil {
+					t.Fatalf("%s: a proof passed again after %v", name, later)
+				}
+			}
+		}
+		if err := d.seen.take("key", name, proofTime); err != nil {
+			t.Errorf("%s: a new proof: %v", name, err)
+		}
+	}
+}
+
 func TestThumbprint(t *testing.T) {
 	// RFC 7638 §3.1.
 	var members map[string]any

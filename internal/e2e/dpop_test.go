@@ -218,3 +218,25 @@ func TestNonceOfTheGate(t *testing.T) {
 		}
 	})
 }
+
+// TestProofsOutliveAReload changes the settings of proofs while a proof is still
+// fresh: it does not pass again.
+func TestProofsOutliveAReload(t *testing.T) {
+	t.Parallel()
+	op := realtest.OIDCProvider(t)
+	g := serve(t, fmt.Sprintf(boundConfig, "", op.Issuer))
+	g.awaitReady(t)
+	f := newFront(t, g.grpc)
+	h := newHolder(t)
+	b := &boundToken{holder: h, token: op.TokenByProof(t, "svc-dpop", "urn:api:jwt", h.asks), user: "robot"}
+	for _, settings := range []string{", max_age: 50s", ", max_age: 50s, max_proofs: 5000"} {
+		q := bent()(b)
+		r, seen := f.send(t, protocols[0], variants[0], q)
+		passes(t, q, r, seen, "robot")
+		taken := g.metric(t, takenReloads)
+		g.write(t, fmt.Sprintf(boundConfig, settings, op.Issuer))
+		eventually(t, 10*time.Second, "the change is taken", func() bool { return g.metric(t, takenReloads) > taken })
+		r, seen = f.send(t, protocols[0], variants[0], q)
+		refused(t, q, r, seen, 401)
+	}
+}

@@ -97,6 +97,9 @@ func (g *Gate) prover(d *config.DPoP) (*providers.DPoP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dpop: %w", err)
 	}
+	if old := g.current.Load(); old != nil {
+		p.Remember(old.prover, g.env.Now())
+	}
 	return p, nil
 }
 
