@@ -234,12 +234,14 @@ func unavailable(err error) *authz.Unavailable {
 }
 
 // status says what was last seen of the provider. It is ready until it failed
-// so often that it is left alone.
+// so often that it is left alone, or refused us; a fault that shows with some
+// tokens alone takes nobody else's way.
 func (g *guard) status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.last == nil {
 		return Status{Ready: true}
 	}
-	return Status{Ready: g.until.IsZero() && !g.last.Misconfigured, Misconfigured: g.last.Misconfigured, Detail: g.last.Cause.Error()}
+	refused := g.last.Misconfigured && g.failures > 0
+	return Status{Ready: g.until.IsZero() && !refused, Misconfigured: g.last.Misconfigured, Detail: g.last.Cause.Error()}
 }

@@ -205,7 +205,7 @@ func TestGuardFaultsOfSome(t *testing.T) {
 		if n := tries(g, 1, some); n != 1 {
 			t.Fatal("it is left alone")
 		}
-		if st := g.status(); !st.Misconfigured || st.Detail != "a scope is missing" {
+		if st := g.status(); !st.Ready || !st.Misconfigured || st.Detail != "a scope is missing" {
 			t.Errorf("%+v", st)
 		}
 		if n := tries(g, 1, nil); n != 1 || !g.status().Ready || g.status().Misconfigured {

@@ -268,6 +268,39 @@ func TestNobodyOwnsTwice(t *testing.T) {
 	}
 }
 
+// TestOneCallForMany: however many wait for the answer about a token, and
+// however many come after, its provider is asked once.
+func TestOneCallForMany(t *testing.T) {
+	list := asksAbout(moveIn(t))
+	l := start(t, streetConfig(""))
+	for _, r := range list {
+		t.Run(r.name, func(t *testing.T) {
+			var crowd sync.WaitGroup
+			for range 100 {
+				crowd.Go(func() {
+					m, err := l.check.Check(t.Context(), checkRequest("/alone/"+r.name, r.good.Token))
+					if err != nil || m.GetOkResponse() == nil {
+						t.Errorf("%v %v", m, err)
+					}
+				})
+			}
+			crowd.Wait()
+			questions := map[string]int{}
+			for _, c := range r.server.Calls() {
+				questions[c.Method+" "+c.Target]++
+			}
+			for question, n := range questions {
+				if n != 1 {
+					t.Errorf("%s was asked %d times", question, n)
+				}
+			}
+			if len(questions) == 0 {
+				t.Error("it was not asked at all")
+			}
+		})
+	}
+}
+
 // TestOtherDoors: the other ways of the types find their addresses by themselves
 // too.
 func TestOtherDoors(t *testing.T) {

@@ -226,6 +226,21 @@ func (h *Harness) fail(t *testing.T, f Fault) {
 		}
 	}
 	h.discreet(t, r, fmt.Sprint(err))
+	if !h.Signed && !slices.Contains([]Fault{Throttled, Slow, Drip, Untrusted}, f) {
+		h.recovers(t, r)
+	}
+}
+
+// recovers makes sure that a failure is not remembered as an answer: the very
+// token is good once the provider is.
+func (h *Harness) recovers(t *testing.T, r *rig) {
+	t.Helper()
+	r.server.Fail(None)
+	id, err := r.Verify(t.Context(), r.cred)
+	r.compare(t, &id, err)
+	if ready, misconfigured, detail := r.Status(); err == nil && (!ready || misconfigured) {
+		t.Errorf("after a good answer the status is still: %s", detail)
+	}
 }
 
 // ownership makes sure that no other's credential is ever shown to the provider.
