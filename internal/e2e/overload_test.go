@@ -74,7 +74,7 @@ rules:
 		if err := ask(100 + n); !errors.Is(err, errTooMuch) {
 			t.Errorf("one too many: %v", err)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("told only after %v", took)
 		}
 	}
@@ -151,7 +151,7 @@ func TestHostilePeers(t *testing.T) {
 			q := request{target: "/issues", headers: []field{bearer(i.token("alice"))}}
 			r, seen := f.send(t, protocols[0], variants[0], q)
 			passes(t, q, r, seen, "alice")
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > 8*time.Second {
 				t.Errorf("a good request meanwhile took %v", took)
 			}
 			for _, c := range open {
@@ -332,7 +332,7 @@ rules:
 		began := time.Now()
 		r, seen := f.send(t, protocols[n%2], variants[n%4], q)
 		passes(t, q, r, seen, "alice")
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("a token of the other provider took %v", took)
 		}
 	}
