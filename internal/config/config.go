@@ -184,10 +184,10 @@ func Parse(name string, text []byte, env func(string) (string, bool)) (*Config, 
 	c.complete()
 	validate(&c, d)
 	d.sort()
-	if len(d.faults) > 0 {
-		return nil, d.warnings, &Faults{d.faults}
-	}
 	c.files = append([]input{{name, sha256.Sum256(text)}}, d.inputs...)
+	if len(d.faults) > 0 {
+		return nil, d.warnings, &Faults{d.faults, c.files}
+	}
 	return &c, d.warnings, nil
 }
 

@@ -190,7 +190,7 @@ func TestFaultsDoNotShowSecrets(t *testing.T) {
 		minimal + "admin: hunter2hunter2", minimal + "admin: {token: {env: [hunter2]}}",
 	} {
 		_, _, faults := parse(t, text)
-		if len(faults) == 0 || strings.Contains((&Faults{faults}).Error(), "hunter2") {
+		if len(faults) == 0 || strings.Contains((&Faults{List: faults}).Error(), "hunter2") {
 			t.Errorf("%q: %v", text, faults)
 		}
 	}
@@ -324,13 +324,10 @@ func TestWatch(t *testing.T) {
 	write(secret, "a-secret-that-changed-before-anybody-watched")
 	synctest.Test(t, func(t *testing.T) {
 		reloads := 0
-		go Watch(t.Context(), first, func() *Config {
+		go Watch(t.Context(), first, func() (*Config, error) {
 			reloads++
 			c, _, err := Load(file)
-			if err != nil {
-				return nil
-			}
-			return c
+			return c, err
 		})
 		after := func(what string, want int) {
 			t.Helper()
@@ -349,12 +346,20 @@ func TestWatch(t *testing.T) {
 		after("mended", 3)
 		write(secret, "another-secret-of-some-length")
 		after("a named file", 4)
+		late := filepath.Join(dir, "late")
+		write(file, minimal+"admin: {token: {file: late}}\n")
+		after("a named file that is not there", 5)
+		after("still not there", 5)
+		write(late, "a-secret-of-some-length")
+		after("it has come", 6)
+		write(late, "another-secret-of-some-length")
+		after("and is followed", 7)
 		other := filepath.Join(dir, "other.yaml")
 		write(other, minimal)
 		if os.Remove(file) != nil || os.Symlink(other, file) != nil {
 			t.Fatal("symlink")
 		}
-		after("a switched link", 5)
+		after("a switched link", 8)
 	})
 }
 

@@ -26,7 +26,10 @@ func (m Message) String() string {
 }
 
 // Faults is all that is wrong with a configuration.
-type Faults struct{ List []Message }
+type Faults struct {
+	List  []Message
+	files []input // of the configuration that has them
+}
 
 // Error returns one line a fault.
 func (f *Faults) Error() string {

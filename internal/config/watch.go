@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"slices"
 	"time"
@@ -22,8 +23,9 @@ type input struct {
 
 // Watch calls reload each time that the file of first, or a file that it names,
 // has changed since it was read, until ctx is done. A half-written file is a
-// change too: what reload refuses is tried again when it has changed again.
-func Watch(ctx context.Context, first *Config, reload func() *Config) {
+// change too: what reload refuses is tried again when it has changed again, or
+// when a file that it names has: one that was not there may have come.
+func Watch(ctx context.Context, first *Config, reload func() (*Config, error)) {
 	seen := first.files
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -37,9 +39,15 @@ func Watch(ctx context.Context, first *Config, reload func() *Config) {
 		if slices.Equal(now, seen) {
 			continue
 		}
-		seen = now
-		if next := reload(); next != nil {
+		next, err := reload()
+		var faults *Faults
+		switch {
+		case err == nil:
 			seen = next.files
+		case errors.As(err, &faults):
+			seen = faults.files
+		default:
+			seen = now
 		}
 	}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -69,9 +70,11 @@ type server struct {
 
 func (s *server) open(c *config.Config) (err error) {
 	if c.Listen.TLS != nil {
-		if err := s.tls.load(c.Listen.TLS); err != nil {
+		first, err := readTLS(c.Listen.TLS)
+		if err != nil {
 			return err
 		}
+		s.tls.current.Store(first)
 	}
 	if err := s.openAudit(c); err != nil {
 		return err
@@ -217,7 +220,7 @@ func listen(address string) (net.Listener, error) {
 }
 
 // reload goes over to the file as it is now, or stays with what was good.
-func (s *server) reload() *config.Config {
+func (s *server) reload() (*config.Config, error) {
 	c, warnings, err := config.Load(s.path)
 	if err == nil {
 		err = s.change(c)
@@ -227,13 +230,13 @@ func (s *server) reload() *config.Config {
 		text := err.Error()
 		s.lastFault.Store(&text)
 		s.log.Error("the changed configuration is not taken; the old one goes on", "faults", strings.Split(text, "\n"))
-		return nil
+		return nil, err
 	}
 	s.reloads.Add(1)
 	s.lastFault.Store(nil)
 	s.warn(warnings)
 	s.log.Info("configuration changed", "providers", len(c.Providers), "rules", len(c.Rules))
-	return c
+	return c, nil
 }
 
 func (s *server) change(c *config.Config) error {
@@ -241,14 +244,17 @@ func (s *server) change(c *config.Config) error {
 	if (c.Listen.TLS == nil) != (old.Listen.TLS == nil) {
 		return errors.New("listen.tls: TLS cannot be switched on or off while running; restart for it")
 	}
+	var certificates *tls.Config
 	if c.Listen.TLS != nil {
-		if err := s.tls.load(c.Listen.TLS); err != nil {
+		var err error
+		if certificates, err = readTLS(c.Listen.TLS); err != nil {
 			return err
 		}
 	}
 	if err := s.gate.Change(c); err != nil {
 		return err
 	}
+	s.tls.current.Store(certificates)
 	if keys := atNextStart(old, c); len(keys) > 0 {
 		s.log.Warn("some changed settings are taken at the next start only", "keys", keys)
 	}
