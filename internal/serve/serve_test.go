@@ -50,6 +50,7 @@ type lodge struct {
 	log   *logbook
 	admin string
 	check authv3.AuthorizationClient
+	grpc  string
 	stop  func() // tells it to
 }
 
@@ -69,7 +70,7 @@ func start(t *testing.T, text string) *lodge {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.stop = cancel
+		l.stop, l.grpc = cancel, a.grpc.String()
 		l.check, l.admin = authv3.NewAuthorizationClient(conn), "http://"+a.admin.String()
 		t.Cleanup(func() {
 			_ = conn.Close()
