@@ -10,6 +10,7 @@
 //	store.go     where records are kept: one small interface, one suite (storetest)
 //	sql.go       what both stores share; sqlite.go, postgres.go: what they do not
 //	index.go     all tokens in memory: what a request is answered from
+//	finder.go    finds them there, in a time that tells nothing
 //	table.go     what many tokens share, by number
 //	feed.go      keeps the index equal to the store, within a second
 //	uses.go      when and from where each token was last used, written in batches

@@ -117,9 +117,7 @@ func (x *Index) load(ctx context.Context, s Store) error {
 	}
 	for id, k := range x.ids {
 		if k.generation != x.generation {
-			delete(x.ids, id)
-			x.unlink(k, known{})
-			x.count.Add(-1)
+			x.forget(id)
 		}
 	}
 	x.suspect = false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,9 +38,10 @@ type Index struct {
 
 	mu         sync.Mutex // held while changes are taken over
 	ids        map[tokenID]known
-	revision   int64 // of the store, when changes were last taken over
-	suspect    bool  // the store may have gone back since: load it wholly
-	generation uint8 // of the last whole load
+	formers    map[tokenID]slot // of the secrets before, of tokens that were rotated
+	revision   int64            // of the store, when changes were last taken over
+	suspect    bool             // the store may have gone back since: load it wholly
+	generation uint8            // of the last whole load
 
 	failure atomic.Pointer[failure] // of the last look at the store; nil: it went well
 }
@@ -56,12 +58,9 @@ func toID(text string) (id tokenID) {
 // NewIndex makes an index that knows no token yet. Once it has been equal to
 // the store, it answers for maxStaleness without hearing of it again.
 func NewIndex(maxStaleness time.Duration, now func() time.Time) *Index {
-	x := &Index{now: now, maxStaleness: maxStaleness, start: now(), ids: map[tokenID]known{}}
+	x := &Index{now: now, maxStaleness: maxStaleness, start: now(), ids: map[tokenID]known{}, formers: map[tokenID]slot{}}
 	x.owners.number("", "nobody") // of the decoy
 	x.extras.number("", extra{})
-	for i := range x.shards {
-		x.shards[i].at = map[slot]secret{}
-	}
 	return x
 }
 
@@ -71,12 +70,12 @@ const shardCount = 256
 
 type shard struct {
 	mu sync.RWMutex
-	at map[slot]secret
-	_  [32]byte // keeps neighbours' locks off this cache line
+	finder
+	_ [16]byte // neighbours share no cache line
 }
 
 // slot is the front of a secret's hash. It only finds what is known of a secret;
-// the rest of the hash is compared afterwards, in constant time.
+// the whole hash is compared afterwards, in constant time.
 type slot [16]byte
 
 func (x *Index) shard(s slot) *shard { return &x.shards[s[0]] }
@@ -86,11 +85,11 @@ func slotOf(h *Hash) slot { return slot(h[:16]) }
 // secret is what the index keeps of one secret. A token has two of them while
 // the one before a rotation goes on.
 type secret struct {
-	rest    [16]byte // of the hash, behind the slot
+	hash    Hash
 	id      tokenID
 	expires int64  // of the token, in Unix seconds
 	until   int64  // of this secret: forever, or the end of the one before
-	used    int64  // Unix seconds of the last use that was passed on
+	used    uint32 // Unix seconds of the last use that was passed on
 	owner   uint32 // in owners
 	extra   uint32 // in extras
 	revoked bool
@@ -104,12 +103,12 @@ type extra struct {
 	limits *authz.Limits
 }
 
+func (s *secret) slot() slot { return slotOf(&s.hash) }
+
 // known is what is kept of a token for the sake of changes. Index.mu guards it.
 type known struct {
 	revision   int64
-	present    slot // of its secret
-	former     slot // of the one before, if it was rotated
-	rotated    bool
+	present    slot  // of its secret
 	generation uint8 // of the load that last saw it
 }
 
@@ -135,12 +134,14 @@ func (x *Index) Lookup(c authz.Credential, source netip.Addr, room *authz.Room) 
 		return nil, err
 	}
 	hash := HashOf(text)
-	s := x.find(&hash)
+	s, found := x.find(&hash)
 	seconds, owner := now.Unix(), x.owners.at(s.owner)
-	if reason := s.judge(&hash, &c, owner, seconds); reason != authz.NoReason {
-		return nil, &authz.Rejection{Reason: reason, Detail: "token " + string(s.id[:])}
+	if reason := s.judge(&hash, &c, owner, seconds, found); reason != authz.NoReason {
+		id := decoy.id // of a token that is not there, not its neighbour's
+		subtle.ConstantTimeCopy(found, id[:], s.id[:])
+		return nil, &authz.Rejection{Reason: reason, Detail: "token " + string(id[:])}
 	}
-	if seconds-s.used >= useGranularity && x.firstUse(slotOf(&hash), seconds) {
+	if seconds-int64(s.used) >= useGranularity && x.firstUse(slotOf(&hash), seconds) {
 		x.uses.add(s.id, seconds, source)
 	}
 	return x.identity(&s, owner, room), nil
@@ -158,17 +159,16 @@ func (x *Index) stale(now time.Time) error {
 	return nil
 }
 
-// find returns what is known of the secret with a hash, or the decoy.
-func (x *Index) find(h *Hash) secret {
+// find returns what is known of the secret with a hash, and 1; or what is known
+// of any other, and 0.
+func (x *Index) find(h *Hash) (secret, int) {
 	at := slotOf(h)
 	shard := x.shard(at)
 	shard.mu.RLock()
-	s, there := shard.at[at]
+	s, found := shard.find(at)
+	copied := *s
 	shard.mu.RUnlock()
-	if !there {
-		s = decoy
-	}
-	return s
+	return copied, found
 }
 
 // firstUse notes a use, and reports whether it is the first for a while.
@@ -176,20 +176,20 @@ func (x *Index) firstUse(at slot, seconds int64) bool {
 	shard := x.shard(at)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	s, there := shard.at[at]
-	if !there || seconds-s.used < useGranularity {
+	s, found := shard.find(at)
+	if found == 0 || seconds-int64(s.used) < useGranularity {
 		return false
 	}
-	s.used = seconds
-	shard.at[at] = s
+	s.used = uint32(seconds)
 	return true
 }
 
 // judge says why a secret is refused, or NoReason. All that could be wrong is
 // looked at, whatever is found, and no step depends on it: the later of the
-// lines below win.
-func (s *secret) judge(h *Hash, c *authz.Credential, owner string, seconds int64) authz.Reason {
-	same := subtle.ConstantTimeCompare(h[16:], s.rest[:])
+// lines below win. With found 0, s is somebody else's, and whatever it is, the
+// secret is unknown.
+func (s *secret) judge(h *Hash, c *authz.Credential, owner string, seconds int64, found int) authz.Reason {
+	same := subtle.ConstantTimeCompare(h[:], s.hash[:]) & found
 	named := sameText(c.User, owner) | asInt(c.Kind != authz.Basic)
 
 	reason := int(authz.NoReason)
@@ -243,11 +243,11 @@ func (x *Index) identity(s *secret, owner string, room *authz.Room) *authz.Ident
 // secretOf is what the index keeps of a record's present secret.
 func (x *Index) secretOf(r *Record) secret {
 	s := secret{
-		rest: [16]byte(r.Hash[16:]), id: toID(r.ID), expires: forever, until: forever, revoked: !r.Revoked.IsZero(),
+		hash: r.Hash, id: toID(r.ID), expires: forever, until: forever, revoked: !r.Revoked.IsZero(),
 		owner: x.owners.number(r.Owner, r.Owner),
 		// A use that is noted already, perhaps by another replica or before a
 		// restart, is not noted again.
-		used: unix(r.LastUsed),
+		used: uint32(unix(r.LastUsed)),
 	}
 	if !r.Expires.IsZero() {
 		s.expires = r.Expires.Unix()
@@ -277,55 +277,71 @@ func (x *Index) putNewer(r *Record) {
 func (x *Index) put(r *Record) {
 	s := x.secretOf(r)
 	before, there := x.ids[s.id]
+	former, wasRotated := x.formers[s.id]
 	if there {
 		s.used = max(s.used, x.usedAt(before.present))
 	}
-	k := known{revision: r.Revision, present: slotOf(&r.Hash), generation: x.generation}
 	// The new is there before the old is gone, so that no request falls
 	// between the two.
-	x.link(k.present, s)
+	now := []slot{s.slot()}
+	x.link(s)
+	x.ids[s.id] = known{revision: r.Revision, present: now[0], generation: x.generation}
 	if r.Previous != (Hash{}) {
-		k.former, k.rotated = slotOf(&r.Previous), true
-		s.rest, s.until = [16]byte(r.Previous[16:]), unix(r.PreviousUntil)
-		x.link(k.former, s)
+		s.hash, s.until = r.Previous, unix(r.PreviousUntil)
+		x.link(s)
+		now = append(now, s.slot())
+		x.formers[s.id] = s.slot()
+	} else if wasRotated {
+		delete(x.formers, s.id)
 	}
-	x.ids[s.id] = k
 	if !there {
 		x.count.Add(1)
 		return
 	}
-	x.unlink(before, k)
+	x.unlink(before.present, now...)
+	if wasRotated {
+		x.unlink(former, now...)
+	}
 }
 
-func (x *Index) usedAt(at slot) int64 {
+// forget drops a token with all its secrets.
+func (x *Index) forget(id tokenID) {
+	x.unlink(x.ids[id].present)
+	if former, rotated := x.formers[id]; rotated {
+		x.unlink(former)
+	}
+	delete(x.ids, id)
+	delete(x.formers, id)
+	x.count.Add(-1)
+}
+
+func (x *Index) usedAt(at slot) uint32 {
 	shard := x.shard(at)
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
-	return shard.at[at].used
+	s, found := shard.find(at)
+	if found == 0 {
+		return 0
+	}
+	return s.used
 }
 
-func (x *Index) link(at slot, s secret) {
-	shard := x.shard(at)
+func (x *Index) link(s secret) {
+	shard := x.shard(s.slot())
 	shard.mu.Lock()
-	shard.at[at] = s
+	shard.put(s)
 	shard.mu.Unlock()
 }
 
-// unlink drops the secrets of a token that it does not have any more.
-func (x *Index) unlink(before, now known) {
-	drop := func(at slot) {
-		if at == now.present || now.rotated && at == now.former {
-			return
-		}
-		shard := x.shard(at)
-		shard.mu.Lock()
-		delete(shard.at, at)
-		shard.mu.Unlock()
+// unlink drops a secret, unless the token still has it.
+func (x *Index) unlink(at slot, now ...slot) {
+	if slices.Contains(now, at) {
+		return
 	}
-	drop(before.present)
-	if before.rotated {
-		drop(before.former)
-	}
+	shard := x.shard(at)
+	shard.mu.Lock()
+	shard.drop(at)
+	shard.mu.Unlock()
 }
 
 // Apply takes changes over that this process has just made, so that they hold
