@@ -273,6 +273,9 @@ func TestRevocationsAreBounded(t *testing.T) {
 			t.Errorf("after two hours: refused %s", got)
 		}
 		time.Sleep(time.Hour + time.Second)
+		if got := fmt.Sprint(refused()); got != "[]" {
+			t.Errorf("refused %s for ever", got)
+		}
 		cache.Revoke(Revocation{Issuers: atIssuer, Session: "x", At: now}, time.Now())
 		if st := cache.Stats(); st.Revocations != 1 || st.LostRevocations != 1 {
 			t.Errorf("what no token can need any more is kept, or is counted as lost: %+v", st)
