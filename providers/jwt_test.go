@@ -338,14 +338,41 @@ func TestBindingIsRequired(t *testing.T) {
 	}
 }
 
-func BenchmarkVerifyRS256(b *testing.B) {
-	i := providertest.NewIssuer(b)
-	p := newOIDC(b, i, nil)
-	c := bearer(i.Token("alice", nil))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := p.Verify(b.Context(), c); err != nil {
-			b.Fatal(err)
+// A token that is seen for the first time: one parse, one signature.
+func BenchmarkVerify(b *testing.B) {
+	for _, algorithm := range []string{"RS256", "PS256", "ES256", "EdDSA"} {
+		b.Run(algorithm, func(b *testing.B) {
+			p, c := firstSeen(b, algorithm)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.Verify(b.Context(), c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// firstSeen makes a provider and a token of it, signed with an algorithm.
+func firstSeen(t testing.TB, algorithm string) (Provider, authz.Credential) {
+	i := providertest.NewIssuer(t)
+	k := i.AddKey(t, "k", algorithm)
+	return newOIDC(t, i, nil), bearer(k.Sign(map[string]any{"alg": algorithm, "kid": "k", "typ": "at+jwt"}, i.Claims("alice", nil)))
+}
+
+// What a first sight allocates is what a flood of bad tokens has the garbage
+// collector clear away.
+func TestVerifyAllocatesLittle(t *testing.T) {
+	for algorithm, most := range map[string]float64{"RS256": 44, "PS256": 55, "ES256": 64, "EdDSA": 40} {
+		p, c := firstSeen(t, algorithm)
+		verify := func() {
+			if _, err := p.Verify(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verify() // the keys are there
+		if n := testing.AllocsPerRun(100, verify); n > most {
+			t.Errorf("%s: %v allocations, want at most %v", algorithm, n, most)
 		}
 	}
 }
