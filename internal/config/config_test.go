@@ -364,7 +364,12 @@ func TestWatch(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{minimal, minimal + "rules: [{match: {paths: [/a]}}]", "a: &b [*b]", "? [a]: b", "!!binary x: y", "<<: {a: b}"} {
+	for _, s := range []string{
+		minimal, minimal + "rules: [{match: {paths: [/a]}}]", "a: &b [*b]", "? [a]: b", "!!binary x: y", "<<: {a: b}",
+		"providers: [{name: [a], type: oidc, issuer: 3, client_secret: {env: X}, audiences: {}, leeway: x, cache: 1}, {type: keycloak}, 4]\nrules: [{access: x, providers: [a], allow: 3, when: [}, {match: {paths: 3}}]\nb: 1",
+		"listen: {grpc: 1, tls: {cert_file: /dev/null}}\nheaders: {user: x-api-key}\napi_tokens: {store: 3, header: [x]}\nadmin: {providers: [x], admins: [a], auditors: [a]}\nlog: {audit: {allow_sample: 9}}\ndpop: {origins: 1}\nprotected_resource: 3",
+		"providers: [{name: a, type: entra, tenant_id: common}, {name: b, type: google, client_id: x}, {name: c, type: okta, domain: y}, {name: d, type: cognito, region: z}, {name: e, type: github}, {name: f, type: slack}, {name: g, type: gitlab}, {name: h, type: facebook}]\nx: 1",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
