@@ -24,6 +24,9 @@ const (
 
 	firstRetry = time.Second // after a failed fetch, doubling
 	maxRetry   = 30 * time.Second
+	// coldRetry is maxRetry where there are no keys to go on with: until the
+	// provider is noticed to be there, all its tokens are answered 503.
+	coldRetry = 5 * time.Second
 
 	// unknownKeyPause is the least time between two fetches for the sake of
 	// keys that are not there: anybody can make tokens that name one.
@@ -88,7 +91,11 @@ func (s *keySet) run(ctx context.Context) {
 				return
 			}
 			s.tell(unavailable(err))
-			wait, retry = retry, min(2*retry, maxRetry)
+			limit := maxRetry
+			if _, err := s.usable(); err != nil {
+				limit = coldRetry
+			}
+			wait, retry = min(retry, limit), min(2*retry, limit)
 		} else {
 			if s.lastErr.Swap(nil) != nil {
 				s.log.Info("keys are fetched again")
