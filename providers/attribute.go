@@ -51,6 +51,17 @@ func textAt(attrs map[string]any, name string) string {
 	return s
 }
 
+// idText reads an id, which is written as a number or as text.
+func idText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	}
+	return ""
+}
+
 // textsAt returns the texts at a path: a list of text, or one text.
 func textsAt(attrs map[string]any, path string) []string {
 	v, _ := attribute(attrs, path)

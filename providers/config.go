@@ -17,7 +17,7 @@ type Config struct {
 	ClientID       string            `yaml:"client_id" doc:"Our OAuth client at the provider."`
 	ClientSecret   authz.Secret      `yaml:"client_secret" doc:"Its secret, for introspection and the like."`
 	Audiences      []string          `yaml:"audiences" doc:"A token must be for one of these."`
-	AllowedClients []string          `yaml:"allowed_clients" doc:"Clients whose tokens are accepted; default: client_id."`
+	AllowedClients []string          `yaml:"allowed_clients" doc:"Clients whose tokens are accepted; default: client_id, where no audiences are given."`
 	Username       []string          `yaml:"username" doc:"Attribute paths, tried in order."`
 	Transform      []string          `yaml:"transform" doc:"Strip_domain, lowercase, or a regular expression with one group."`
 	Email          []string          `yaml:"email" doc:"Attribute paths."`

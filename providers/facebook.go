@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -122,11 +121,11 @@ func (f *facebookGraph) debug(ctx context.Context, token string) (*proof, error)
 		fault, _ := data["error"].(map[string]any)
 		return nil, facebookInvalid(fault)
 	}
-	app := facebookID(data["app_id"])
+	app := idText(data["app_id"])
 	if app != f.app {
 		return nil, authz.Reject(authz.ReasonClient, "issued to app %q, which is not ours", shorten(app))
 	}
-	found := &proof{attrs: data, subject: facebookID(data["user_id"]), client: app}
+	found := &proof{attrs: data, subject: idText(data["user_id"]), client: app}
 	switch kind := textAt(data, "type"); {
 	case kind == "APP" || found.subject == "" || found.subject == "0":
 		found.app, found.subject = true, app
@@ -193,15 +192,4 @@ func facebookInvalid(fault map[string]any) error {
 		return authz.Reject(authz.ReasonRevoked, "Facebook: the token is no longer good (%d)", subcode)
 	}
 	return authz.Reject(authz.ReasonInactive, "Facebook: the token is not good")
-}
-
-// facebookID reads an id, which is written as a number or as text.
-func facebookID(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case int64:
-		return strconv.FormatInt(v, 10)
-	}
-	return ""
 }

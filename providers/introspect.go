@@ -90,8 +90,13 @@ func (i *introspector) ask(ctx context.Context, token string) (map[string]any, e
 		return nil, misconfigured("the introspection endpoint refuses our client (401 %s): is client_id right, and client_secret or client_key?", r.errorCode())
 	case http.StatusForbidden:
 		return nil, misconfigured("our client may not introspect (403 %s): it is to be a confidential client with that right", r.errorCode())
-	case http.StatusBadRequest: // of some servers, also to a token that they cannot read
-		return nil, withSome(misconfigured("the introspection endpoint does not take the question (400 %s): is client_auth right?", r.errorCode()))
+	case http.StatusBadRequest:
+		code := r.errorCode()
+		err := misconfigured("the introspection endpoint does not take the question (400 %s): are client_id, client_secret or client_key and client_auth right?", code)
+		if code != "invalid_client" && code != "unauthorized_client" {
+			err = withSome(err) // some servers say so of a token that they cannot read
+		}
+		return nil, err
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return nil, misconfigured("the introspection endpoint answers with status %d %s: is its address right, and client_auth?", r.Status, r.errorCode())
 	}

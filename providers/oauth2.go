@@ -85,7 +85,14 @@ func newUserinfo(c Config, env Env, m *mapper) (Provider, error) {
 	info := &profile{client: p.client, now: env.Now, url: c.Endpoints.Userinfo, scope: "openid"}
 	p.prove = func(ctx context.Context, token string, _ *proof) (*proof, error) {
 		attrs, err := info.get(ctx, token)
-		return &proof{attrs: attrs}, err
+		if err != nil {
+			return nil, err
+		}
+		found := &proof{attrs: attrs}
+		if textAt(attrs, "sub") == "" { // no OpenID provider
+			found.subject = idText(attrs["id"])
+		}
+		return found, nil
 	}
 	return p, nil
 }

@@ -63,6 +63,7 @@ func TestIntrospectionAtOIDCProvider(t *testing.T) {
 		{"post", "client_id: rs-post, client_secret: rs-post-secret, client_auth: post"},
 		{"key", "client_id: rs-key, client_auth: private_key_jwt, " + setting},
 		{"signed", "client_id: rs, client_secret: rs-secret"}, // may have its answers signed (RFC 9701), asks for them plain
+		{"odd", `client_id: "rs:odd", client_secret: "s:cret /+%~"`},
 		{"basic-wrong", "client_id: rs-json, client_secret: not-it"},
 		{"post-wrong", "client_id: rs-post, client_secret: not-it, client_auth: post"},
 		{"key-wrong", "client_id: rs-key, client_auth: private_key_jwt, " + wrong},
@@ -71,7 +72,7 @@ func TestIntrospectionAtOIDCProvider(t *testing.T) {
 	alice := op.UserToken(t, "alice", "svc", "urn:api:opaque", "api:read")
 	robot := op.ClientToken(t, "svc", "urn:api:opaque", "api:read")
 	foreign := op.UserToken(t, "alice", "cli", "urn:api:opaque", "api:read")
-	for _, way := range []string{"basic", "post", "key", "signed"} {
+	for _, way := range []string{"basic", "post", "key", "signed", "odd"} {
 		l.expect("a user's token", "/alone/"+way, alice, 200, "alice")
 		l.expect("a service's token", "/alone/"+way, robot, 200, "robot")
 		l.expect("another app's token", "/alone/"+way, foreign, 401, "")
@@ -100,11 +101,15 @@ func TestIntrospectionAtKeycloak(t *testing.T) {
 		"publicClient": false, "serviceAccountsEnabled": true, "standardFlowEnabled": false,
 		"attributes": map[string]string{"use.jwks.string": "true", "jwks.string": string(jwks), "token.endpoint.auth.signing.alg": "ES256"},
 	}, nil)
+	realm.Admin(t, http.MethodPost, "/clients", map[string]any{
+		"clientId": "odd:one", "enabled": true, "protocol": "openid-connect", "secret": "s:cret /+%~", "publicClient": false,
+	}, nil)
 	_, wrong := clientKey(t)
 	l := start(t, asClients(fmt.Sprintf("type: keycloak, base_url: %q, realm: %s, audiences: %q", realm.Keycloak.URL, realm.Name, realtest.RealmAudience), []asOneOf{
 		{"basic", "client_id: svc, client_secret: svc-secret"},
 		{"post", "client_id: svc, client_secret: svc-secret, client_auth: post"},
 		{"key", "client_id: by-key, client_auth: private_key_jwt, " + setting},
+		{"odd", `client_id: "odd:one", client_secret: "s:cret /+%~"`},
 		{"basic-wrong", "client_id: svc, client_secret: not-it"},
 		{"post-wrong", "client_id: svc, client_secret: not-it, client_auth: post"},
 		{"key-wrong", "client_id: by-key, client_auth: private_key_jwt, " + wrong},
@@ -121,6 +126,7 @@ func TestIntrospectionAtKeycloak(t *testing.T) {
 		l.expect("a lightweight token", "/alone/"+way, realm.ClientToken(t, "light"), 200, "feather")
 		l.expect("a token for another API", "/alone/"+way, realm.UserToken(t, "foreign", "alice"), 401, "")
 	}
+	l.expect("a token that does not name us", "/alone/odd", alice, 401, "")
 	// Keycloak tells a client nothing of tokens that do not name it in aud, until
 	// a mapper puts it there.
 	l.expect("a token that does not name us", "/alone/key", alice, 401, "")

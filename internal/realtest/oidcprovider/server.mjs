@@ -17,6 +17,7 @@
 //   svc       a service, client_secret_basic
 //   rs        introspects, is answered with signed JWTs (RFC 9701)
 //   rs-json   introspects, is answered with JSON (RFC 7662)
+//   rs:odd    the same, with an id and a secret that need care (s:cret /+%~)
 //   rs-post   the same, its secret in the body
 //   rs-key    the same, by private_key_jwt (only with clientKey)
 //   svc-dpop  its tokens are bound to a DPoP key
@@ -76,6 +77,7 @@ function clients () {
     client('svc', settings.logouts && { backchannel_logout_uri: settings.logouts, backchannel_logout_session_required: true }),
     client('rs', { introspection_signed_response_alg: 'RS256' }),
     client('rs-json'),
+    client('rs:odd', { client_secret: 's:cret /+%~' }),
     client('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
     client('svc-dpop', { dpop_bound_access_tokens: true }),
   ]
