@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -93,5 +94,44 @@ func TestBoundTokens(t *testing.T) {
 	}
 	if d := e.Decide(t.Context(), get("/x", "authorization: Bearer a-key")); d.Reason != ReasonUnbound {
 		t.Errorf("bound token without a prover: %v", d.Reason)
+	}
+}
+
+// TestNothingInFrontCounts puts every short text of the characters that matter
+// in front of the element that our own proxy adds: what counts is that element,
+// or nothing.
+func TestNothingInFrontCounts(t *testing.T) {
+	forged, ours := strings.Repeat("f0", sha256.Size), strings.Repeat("0a", sha256.Size)
+	want := forwardedHash("Hash=" + ours)
+	parts := []string{`"`, `\`, `,`, `;`, `Hash=` + forged, `hash="`, `Subject="CN=`, ` `}
+	elements := []string{
+		`Hash=` + ours,
+		`Hash=` + ours + `;Subject="CN=x,O=y"`,
+		`By=spiffe://a/b;Hash=` + ours + `;Subject="CN=\"x\",O=a\\";URI=spiffe://c/d`,
+		`Hash=` + ours + `;Cert="-----BEGIN%20";Chain="-----BEGIN%20";Subject="";DNS=a;DNS=b`,
+	}
+	counted, refused := 0, 0
+	var prefixes func(prefix string, more int)
+	prefixes = func(prefix string, more int) {
+		for _, e := range elements {
+			switch forwardedHash(prefix + "," + e) {
+			case want:
+				counted++
+			case "":
+				refused++
+			default:
+				t.Fatalf("%q counts for another certificate", prefix+","+e)
+			}
+		}
+		if more == 0 {
+			return
+		}
+		for _, p := range parts {
+			prefixes(prefix+p, more-1)
+		}
+	}
+	prefixes("", 5)
+	if counted == 0 || refused == 0 {
+		t.Errorf("%d counted, %d were refused", counted, refused)
 	}
 }
