@@ -166,7 +166,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	if rule != e.fallback {
 		d.Rule = rule.Rule
 	}
-	steps.rule(rule, d.Rule)
+	steps.rule(&v, d.Rule, q)
 
 	switch rule.Access {
 	case Public:
@@ -222,20 +222,6 @@ func preflight(q *Request) bool {
 	method, methods := q.Header("access-control-request-method")
 	// Proxies join two lines by a comma, which no origin has.
 	return q.Method == "OPTIONS" && origins == 1 && origin != "" && !strings.ContainsAny(origin, ", \t") && methods == 1 && isToken(method)
-}
-
-func (s *Steps) rule(c *compiledRule, named *Rule) {
-	switch {
-	case s == nil:
-	case named == nil:
-		s.add("rule", StepOK, "none matches: any valid credential")
-	default:
-		name := named.Name
-		if name == "" {
-			name = fmt.Sprintf("rules[%d]", c.index)
-		}
-		s.add("rule", StepOK, name+": "+named.Access.String())
-	}
 }
 
 // A verdict is what a request stands under: its rule and, where its path can

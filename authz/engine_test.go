@@ -521,15 +521,28 @@ func TestExplainTellsEachCondition(t *testing.T) {
 	a := bookOf("a-")
 	a.known["a-alice"] = Identity{User: "alice", Groups: []string{"staff"}, Scopes: []string{"read"}, Client: "web"}
 	e := newEngine(t, Policy{Providers: []NamedProvider{{Name: "a", Provider: a}}, Rules: []Rule{{
-		Name:  "admin",
+		Name: "admin",
+		Match: Match{
+			Hosts: []string{"*.example.com"}, Paths: []string{"/**"}, Methods: []string{"GET"}, Sources: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+			Headers: map[string][]string{"x-b": nil, "x-a": {"1", "2"}}, Context: map[string][]string{"app": {"wiki"}},
+		},
 		Allow: Allow{Groups: []string{"admins", "root"}, Scopes: []string{"read"}, Clients: []string{"cli"}, MaxAge: time.Minute},
 	}}})
-	d, steps := e.Explain(t.Context(), get("/", "authorization: Bearer a-alice"))
+	q := get("/x", "authorization: Bearer a-alice", "x-a: 2", "x-b: secret")
+	q.Source, q.Context = netip.MustParseAddr("10.1.2.3"), []Header{{"app", "wiki"}}
+	d, steps := e.Explain(t.Context(), q)
 	if d.Reason != ReasonClientNotAllowed {
 		t.Errorf("%v: not the first refusal", d.Reason)
 	}
 	want := []Step{
 		{"rule", StepOK, "admin: authenticated"},
+		{"match.hosts", StepOK, `"api.example.com" is one of ["*.example.com"]`},
+		{"match.paths", StepOK, `"/x" is one of ["/**"]`},
+		{"match.methods", StepOK, `"GET" is one of ["GET"]`},
+		{"match.headers", StepOK, `x-a is one of ["1" "2"]`},
+		{"match.headers", StepOK, "x-b is there"},
+		{"match.sources", StepOK, "10.1.2.3 is in one of [10.0.0.0/8]"},
+		{"match.context", StepOK, `app is one of ["wiki"]`},
 		{"credential", StepOK, "bearer"},
 		{"identity", StepOK, "alice"},
 		{"allow.clients", StepFailed, `wants one of ["cli"], has ["web"]`},
