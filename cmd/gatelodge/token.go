@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gatelodge/gatelodge/internal/serve"
+	"github.com/gatelodge/gatelodge/internal/telemetry"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
 
@@ -70,8 +71,29 @@ func (f *tokenFlags) with(cmd *cobra.Command, do func(ctx context.Context, token
 	if err != nil {
 		return undecided(err)
 	}
-	err = do(ctx, tokenstore.NewIssuer(store, nil, serve.TokenLimits(c.APITokens), time.Now, nil))
+	err = do(ctx, tokenstore.NewIssuer(store, nil, serve.TokenLimits(c.APITokens), time.Now, recorder(cmd, c.Log.Audit.File)))
 	return tokenError(errors.Join(err, store.Close()))
+}
+
+// recorder writes changes into the file that a server on the same machine has
+// for its audit record, if there is one. What cannot be written there is said;
+// the store has every change in its own record in any case.
+func recorder(cmd *cobra.Command, path string) tokenstore.Audit {
+	if path == "" || path == "none" {
+		return nil
+	}
+	return func(e tokenstore.Event, r *tokenstore.Record) {
+		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			audit := telemetry.NewAudit(file, 0, time.Now)
+			err = audit.Change(telemetry.Change{Action: e.Action, Actor: e.Actor, TokenID: r.ID, User: r.Owner, Name: r.Name})
+			audit.Close()
+			err = errors.Join(err, file.Close())
+		}
+		if err != nil {
+			cmd.PrintErrf("warning: the change of %s was made, and stands in the store's own record alone: %v\n", r.ID, err)
+		}
+	}
 }
 
 // tokenError gives an error of the store its exit status.

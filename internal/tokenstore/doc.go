@@ -15,6 +15,8 @@
 //	feed.go      keeps the index equal to the store, within a second
 //	uses.go      when and from where each token was last used, written in batches
 //
+// In memory a token costs 220 to 270 bytes, used or not: a million take 270 MB.
+//
 // A request never waits for the store. A change is acknowledged when the store
 // has it for good, and every replica obeys it within a second of that; a replica
 // that cannot see the store goes on with what it knows for a set time, and

@@ -105,6 +105,9 @@ func (f *finder) put(one secret) {
 		f.free = f.free[:last]
 		f.secrets[at-1] = one
 	} else {
+		if n := len(f.secrets); n == cap(f.secrets) { // append would make room for a quarter more
+			f.secrets = append(make([]secret, 0, n+n/10+4), f.secrets...)
+		}
 		f.secrets = append(f.secrets, one)
 		at = uint32(len(f.secrets))
 	}
