@@ -3,11 +3,12 @@
 //
 // A provider is one small file that puts together shared blocks:
 //
-//	jwt.go         a signed token, checked here against the provider's keys
-//	introspect.go  an opaque token, the provider asked (RFC 7662)
-//	profile.go     an opaque token, the provider's "who am I" asked
-//	asked.go       what the last two share; guard.go stands before their calls
-//	identity.go    attributes → authz.Identity, by the configured paths
+//	jwt.go            a signed token, checked here against the provider's keys
+//	introspect.go     an opaque token, the provider asked (RFC 7662)
+//	profile.go        an opaque token, the provider's "who am I" asked
+//	asked.go          what the last two share; guard.go stands before their calls
+//	checked_asked.go  the first and the third together
+//	identity.go       attributes → authz.Identity, by the configured paths
 //
 // What a provider tells by itself comes in by event.go, on the JWT block too:
 // logouts (logout.go) and security events (signal.go).

@@ -49,7 +49,7 @@ func (s Shape) owns(c *authz.Credential) bool {
 var knownPrefixes = []string{
 	tokenPrefix,                                           // our own
 	"gho_", "ghu_", "ghp_", "ghs_", "ghr_", "github_pat_", // GitHub
-	"glpat-", "glcbt-", "gldt-", "glsoat-", "glft-", "glrt-", // GitLab, other than OAuth
+	"glpat-", "gloas-", "glcbt-", "gldt-", "glsoat-", "glft-", "glrt-", "glptt-", "glimt-", "glagent-", "glffct-", // GitLab, other than OAuth
 	"xoxb-", "xoxp-", "xoxe.", "xoxe-", "xoxc-", "xoxd-", "xoxa-", "xoxr-", "xapp-", // Slack
 	"ya29.", // Google
 }

@@ -248,7 +248,7 @@ func (h *Harness) ownership(t *testing.T) {
 	r := h.set(t, filepath.Join(h.Dir, "good.txtar"), None)
 	defer r.Close()
 	others := []string{
-		"gl_0123456789abcdef", "gho_0123", "ghp_0123", "github_pat_0123", "glpat-0123", "xoxb-1-2", "xoxp-1-2", "ya29.a0Af",
+		"gl_0123456789abcdef", "gho_0123", "ghp_0123", "github_pat_0123", "glpat-0123", "gloas-0123", "gldt-0123", "xoxe-1-2", "xapp-1-2", "ghr_0123", "ghs_0123", "xoxb-1-2", "xoxp-1-2", "ya29.a0Af",
 		r.server.Sign(nil, map[string]any{"iss": "https://issuer.example.com", "sub": "x"}),
 	}
 	if !h.CatchAll {
