@@ -18,7 +18,7 @@ const (
 
 	tripAfter  = 5 // failures in a row after which it is left alone
 	firstPause = time.Second
-	maxPause   = 30 * time.Second
+	maxPause   = 10 * time.Second // so that its return is noticed within seconds
 
 	// maxBackOff bounds what a provider's own Retry-After is believed.
 	maxBackOff = time.Hour
