@@ -240,3 +240,42 @@ func TestProofsOutliveAReload(t *testing.T) {
 		refused(t, q, r, seen, 401)
 	}
 }
+
+// introspectedConfig asks the providers about the same tokens.
+const introspectedConfig = `
+dpop: {origins: [https://api.example.test]}
+protected_resource: {resource: https://api.example.test/}
+providers:
+  - {name: op, type: oauth2, endpoints: {introspection: %q}, client_id: rs-json, client_secret: rs-json-secret, audiences: [urn:api:opaque], service_accounts: {svc-dpop: robot}}
+  - {name: kc, type: keycloak, base_url: %q, realm: %s, validation: introspection, client_id: svc, client_secret: svc-secret, audiences: [%q]}
+`
+
+// TestProofsOfIntrospectedTokens: what a token is bound to is learned from the
+// provider's answer, where the token itself is not read.
+func TestProofsOfIntrospectedTokens(t *testing.T) {
+	t.Parallel()
+	op := realtest.OIDCProvider(t)
+	realm := realtest.Keycloak(t).Realm(t)
+	g := serve(t, fmt.Sprintf(introspectedConfig, op.Issuer+"/token/introspection", realm.Keycloak.URL, realm.Name, realtest.RealmAudience))
+	g.awaitReady(t)
+	f := newFront(t, g.grpc)
+	h, other := newHolder(t), newHolder(t)
+	for name, b := range map[string]*boundToken{
+		"oidc-provider": {h, other, op.TokenByProof(t, "svc-dpop", "urn:api:opaque", h.asks), "robot", ""},
+		"keycloak":      {h, other, realm.UserTokenByProof(t, "dpop", "alice", h.asks), "alice", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range proofCases {
+				if strings.HasPrefix(c.name, "unbound") {
+					continue // such a token is in the test of signed ones
+				}
+				t.Run(c.name, func(t *testing.T) {
+					for _, p := range protocols {
+						c.check(t, f, p, variants[1], b)
+					}
+				})
+			}
+			t.Run("used before", func(t *testing.T) { checkReplay(t, f, b) })
+		})
+	}
+}
