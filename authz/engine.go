@@ -157,7 +157,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 		steps.add("path", StepFailed, "the request can be read in more than one way")
 		return e.policy.Mode
 	}
-	if doc := e.policy.Documents[v.path]; doc != nil && (q.Method == "GET" || q.Method == "HEAD") {
+	if doc := e.policy.Documents[v.path]; doc != nil && (q.Method == "GET" || q.Method == "HEAD" || preflight(q)) {
 		d.Outcome, d.Reason, d.Document = Answered, ReasonDocument, doc
 		steps.add("document", StepOK, "answered by the gate itself; the request goes no further")
 		return Enforce

@@ -91,7 +91,8 @@ type Policy struct {
 	Certificates CertificateSource // where client certificates are learned from
 
 	// Documents are what the gate answers by itself, without a credential, to
-	// a GET of the path (RFC 9728 §3). Key: path in normal form.
+	// a GET of the path (RFC 9728 §3), and to the preflight of one. Key: path
+	// in normal form.
 	Documents map[string][]byte
 	// ResourceMetadata is the URL of the protected-resource metadata document,
 	// named in every challenge (RFC 9728 §5.1); "" for none.

@@ -39,6 +39,7 @@ func (r *rendered) deny(b []byte, q *authz.Request, d *authz.Decision) []byte {
 		// Anybody may read it, pages of other sites too (RFC 9728 §3.2).
 		b = appendHeader(b, deniedHeaders, "cache-control", "public, max-age=300")
 		b = appendHeader(b, deniedHeaders, "access-control-allow-origin", "*")
+		b = appendHeader(b, deniedHeaders, "access-control-allow-headers", "*")
 	} else {
 		b = appendHeader(b, deniedHeaders, "cache-control", "no-store")
 	}

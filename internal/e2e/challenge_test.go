@@ -114,9 +114,11 @@ func TestMetadataDocument(t *testing.T) {
 			{method: "HEAD", target: path},
 			{target: path, host: "other.example.test"},
 			{target: path, headers: []field{bearer("not a token")}},
+			{method: "OPTIONS", target: path, headers: []field{{"origin", "https://app.example.test"}, {"access-control-request-method", "GET"}, {"access-control-request-headers", "x-version"}}},
 		} {
 			r, seen := f.send(t, p, v, q)
-			if r.status != http.StatusOK || seen != nil || r.header.Get("content-type") != "application/json" {
+			if r.status != http.StatusOK || seen != nil || r.header.Get("content-type") != "application/json" ||
+				r.header.Get("access-control-allow-origin") != "*" || r.header.Get("access-control-allow-headers") != "*" {
 				t.Errorf("%s: %d %s, upstream asked: %t", brief(q), r.status, r.header.Get("content-type"), seen != nil)
 			}
 			if q.method == "HEAD" {
@@ -140,6 +142,7 @@ func TestMetadataDocument(t *testing.T) {
 		}
 		for _, q := range []request{
 			{method: "POST", target: path, body: "{}"},
+			{method: "OPTIONS", target: path},
 			{target: "/.well-known/oauth-protected-resource"},
 			{target: "/.well-known/oauth-protected-resource/rest/x"},
 			{target: "/.well-known/oauth-protected-resource/REST"},

@@ -129,6 +129,7 @@ func TestTraversals(t *testing.T) {
 			}
 		}
 	}
+	realtest.Measured(t, "%d ways to climb out of /public", n)
 	page := request{target: "/public/page"}
 	if _, seen := l.send(t, protocols[0], variants[0], page); seen == nil || n < 1000 {
 		t.Errorf("%d targets, the public page is open: %t", n, seen != nil)
