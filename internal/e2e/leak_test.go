@@ -511,6 +511,7 @@ func (w *leakWorld) end(presented int) {
 // Whatever the server and the command line say, they say no secret: at the log
 // level debug, over every kind of error.
 func TestNothingSaysASecret(t *testing.T) {
+	t.Parallel()
 	many := realtest.Scale(180, 3000)
 	t.Run("SQLite", func(t *testing.T) {
 		dir := t.TempDir()

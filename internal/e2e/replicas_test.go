@@ -352,6 +352,7 @@ func TestReplicasWithoutNotificationsAndDatabase(t *testing.T) {
 
 // The command line changes the file that a server runs on.
 func TestCommandLineIsObeyedWithinASecond(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, "sqlite:"+t.TempDir()+"/tokens.db", "")
 	g := f.servers[0]
 	var slowest time.Duration
