@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
+	"github.com/gatelodge/gatelodge/internal/realtest"
 )
 
 func TestHolds(t *testing.T) {
@@ -105,14 +106,9 @@ func TestCallersDoNotMakeItSlow(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		best := time.Hour
-		for range 3 { // the machine may be busy with something else
-			began := time.Now()
-			_, _ = c.Holds(q, path, id)
-			best = min(best, time.Since(began))
-		}
-		if best > 100*time.Millisecond {
-			t.Errorf("%s: took %v", text, best)
+		// Without the limit of their cost some of these take minutes.
+		if took := realtest.CPU(func() { _, _ = c.Holds(q, path, id) }); took > time.Second {
+			t.Errorf("%s: took %v", text, took)
 		}
 	}
 }
