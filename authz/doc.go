@@ -4,13 +4,14 @@
 //
 // A token's way through the package:
 //
-//	Request ─▶ path.go        one normal form of the path, or 400
-//	        ─▶ rule.go        the first rule that matches
+//	Request ─▶ engine.go      Decide: all of what follows, in this order
+//	        ─▶ path.go        one normal form of the path, or 400
+//	        ─▶ verdict.go     the first rule that matches (match.go finds it)
 //	        ─▶ credential.go  exactly one credential, or a refusal
 //	        ─▶ cache.go       proven a moment ago?
-//	        ─▶ engine.go      otherwise: its owner, by shape alone, verifies it
+//	        ─▶ identify.go    otherwise: its owner, by shape alone, verifies it
 //	        ─▶ revocation.go  has its session ended since?
-//	        ─▶ rule.go        may this identity do this?
+//	        ─▶ admit.go       may this identity do this?
 //	        ─▶ Decision
 //
 // Three answers are kept apart from end to end: not mine (Provider.Owns),
