@@ -29,12 +29,12 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 		checks = 2 * perSecond
 	}
 	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, checks)
-	gatelodge, err := l.startGatelodge(ctx, w)
+	gatelodge, err := l.startGatelodge(ctx, w, serverCore)
 	if err != nil {
 		return nil, err
 	}
 	defer gatelodge.stop()
-	noop, err := l.startOther(ctx, w)
+	noop, err := l.startOther(ctx, w, serverCore)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 		}
 		contestants = append(contestants, &contestant{name: f.Name, server: servers[f.Name], proxy: p.process, send: send})
 	}
-	return compare(w, contestants, rounds)
+	return compare(w, contestants, rounds, proxyCore)
 }
 
 // verdictOf says which answers are right for what stands in front.
