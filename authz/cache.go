@@ -87,6 +87,8 @@ type entry struct {
 	began   uint64 // epoch of revocations when the verification began
 	judged  uint64 // the same when the identity was last found to stand
 
+	touched int64 // Unix seconds, when it was last moved to the front; guarded by its shard's lock
+
 	until  time.Time // monotonic: setting the clock back revives nothing
 	expiry int64     // wall clock in Unix seconds, of the credential itself; 0: none
 	bytes  int64
@@ -202,12 +204,19 @@ func (c *Cache) peek(k cacheKey, now time.Time) *entry {
 	return c.bad[k[0]%shardCount].get(k, now)
 }
 
+// get moves an entry to the front, but not twice in a second: that takes several
+// others in hand, none of them near.
 func (s *shard) get(k cacheKey, now time.Time) *entry {
 	s.mu.Lock()
-	e, ok := s.lru.Get(k)
-	if ok && !e.live(now) {
+	e, ok := s.lru.Peek(k)
+	switch {
+	case !ok:
+	case !e.live(now):
 		s.lru.Remove(k)
 		ok = false
+	case now.Unix() != e.touched:
+		s.lru.Get(k)
+		e.touched = now.Unix()
 	}
 	s.mu.Unlock()
 	if !ok {
