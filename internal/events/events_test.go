@@ -22,6 +22,7 @@ import (
 
 // world is the routes with one provider, "sso", and what they did.
 type world struct {
+	ids     int // of events, so far
 	t       *testing.T
 	issuer  *providertest.Issuer
 	url     string
@@ -65,12 +66,10 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-var ids int
-
 // token is an event of the provider with changed claims; nil takes one out.
 func (w *world) token(typ string, changes map[string]any) string {
-	ids++
-	claims := map[string]any{"iss": w.issuer.URL, "aud": "api", "iat": time.Now().Unix(), "jti": fmt.Sprint("event-", ids)}
+	w.ids++
+	claims := map[string]any{"iss": w.issuer.URL, "aud": "api", "iat": time.Now().Unix(), "jti": fmt.Sprint("event-", w.ids)}
 	maps.Copy(claims, changes)
 	return w.issuer.Key("rsa-1").Sign(map[string]any{"alg": "RS256", "kid": "rsa-1", "typ": typ}, claims)
 }
