@@ -81,7 +81,7 @@ func (i *issuer) sign(numbers []int) {
 	}
 	asked := make(map[int]bool, len(numbers))
 	for _, n := range numbers {
-		if i.tokens[n] == "" && !asked[n] {
+		if !asked[n] && i.tokens[n] == "" { // in this order: what was asked for is being written
 			asked[n] = true
 			work <- n
 		}
