@@ -1,7 +1,11 @@
 package realtest
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 )
 
@@ -16,11 +20,21 @@ func FreePort(t testing.TB) int {
 	return port
 }
 
+var given sync.Map // ports, that none is given twice
+
+// freePort chooses below the ports that the system itself gives out: one of
+// those may be somebody's before it is used.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for range 1000 {
+		port := 12_000 + rand.IntN(20_000)
+		if _, before := given.LoadOrStore(port, true); before {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("no free port was found")
 }
