@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // CacheLimits bound a Cache. Zero values take the defaults.
@@ -53,16 +51,17 @@ const shardCount = 64 // a power of two
 // hash of them.
 type Cache struct {
 	limits   CacheLimits
+	start    time.Time // what moments are counted from
 	mac      cipher.AEAD
 	scratch  sync.Pool
-	good     [shardCount]shard
-	bad      [shardCount]shard
+	good     [shardCount]remembered
+	bad      [shardCount]refusals
 	revoked  revocations
 	scopes   scopeTable
 	counters cacheCounters
 }
 
-type cacheCounters struct{ hits, misses, evicted atomic.Uint64 }
+type cacheCounters struct{ hits, misses atomic.Uint64 }
 
 // CacheStats are a Cache's counters since it was made.
 type CacheStats struct {
@@ -76,9 +75,8 @@ type CacheStats struct {
 
 type cacheKey [16]byte
 
-// An entry is what is remembered of one credential: an identity, or a refusal.
+// An entry is what is known of one credential: an identity, or a refusal.
 type entry struct {
-	key      cacheKey
 	identity *Identity
 	provider string // its name: the provider itself would live on with what it has proven
 	refusal  *Rejection
@@ -86,44 +84,12 @@ type entry struct {
 	offline bool   // proven without asking the provider
 	began   uint64 // epoch of revocations when the verification began
 	judged  uint64 // the same when the identity was last found to stand
-
-	touched int64 // Unix seconds, when it was last moved to the front; guarded by its shard's lock
-
-	until  time.Time // monotonic: setting the clock back revives nothing
-	expiry int64     // wall clock in Unix seconds, of the credential itself; 0: none
-	bytes  int64
-}
-
-// newEntry makes the entry of a proven identity. Both are one piece of memory:
-// the collector looks at every piece that is remembered, again and again.
-func newEntry(owner *NamedProvider, id *Identity) *entry {
-	proven := &struct {
-		entry
-		id Identity
-	}{entry{provider: owner.Name}, *id}
-	proven.identity = &proven.id
-	if !id.Expires.IsZero() {
-		proven.expiry = id.Expires.Unix()
-	}
-	return &proven.entry
-}
-
-// live reports whether the entry may still be used at now.
-func (e *entry) live(now time.Time) bool {
-	return now.Before(e.until) && (e.expiry == 0 || now.Unix() < e.expiry)
-}
-
-type shard struct {
-	mu    sync.Mutex
-	lru   *simplelru.LRU[cacheKey, *entry]
-	bytes int64
-	_     [32]byte // keeps neighbours' locks off this cache line
 }
 
 // NewCache makes an empty cache. It fails only where the system has no
 // randomness to key its hash with.
 func NewCache(limits CacheLimits) (*Cache, error) {
-	c := &Cache{limits: limits.withDefaults()}
+	c := &Cache{limits: limits.withDefaults(), start: time.Now()}
 	key := make([]byte, 16)
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("keying the identity cache: %w", err)
@@ -140,23 +106,12 @@ func NewCache(limits CacheLimits) (*Cache, error) {
 		return nil, err
 	}
 	for i := range c.good {
-		if err := c.good[i].init(c.limits.Entries, &c.counters); err != nil {
-			return nil, err
-		}
-		if err := c.bad[i].init(c.limits.NegativeEntries, &c.counters); err != nil {
+		c.good[i].init(c.limits.Entries)
+		if err := c.bad[i].init(c.limits.NegativeEntries); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
-}
-
-func (s *shard) init(entries int, n *cacheCounters) (err error) {
-	size := (entries + shardCount - 1) / shardCount
-	s.lru, err = simplelru.NewLRU(size, func(_ cacheKey, e *entry) {
-		s.bytes -= e.bytes
-		n.evicted.Add(1)
-	})
-	return err
 }
 
 // keyScratch holds what the hash reads and writes, so that a look-up allocates
@@ -185,170 +140,78 @@ func (c *Cache) key(scope uint64, cred *Credential) cacheKey {
 	return k
 }
 
-// get returns what is remembered under k, or nil, and counts the look-up.
-func (c *Cache) get(k cacheKey, now time.Time) *entry {
-	e := c.peek(k, now)
-	if e != nil {
+func (c *Cache) moment(t time.Time) moment {
+	return moment{since: int64(t.Sub(c.start)), seconds: t.Unix()}
+}
+
+// get returns what is remembered under k, and counts the look-up. An identity is
+// made in room, and ends when room is used again.
+func (c *Cache) get(k cacheKey, now time.Time, room *Room) (e entry, ok bool) {
+	e, ok = c.peek(k, now, room)
+	if ok {
 		c.counters.hits.Add(1)
 	} else {
 		c.counters.misses.Add(1)
 	}
-	return e
+	return e, ok
 }
 
 // peek is get for a second look, which does not count.
-func (c *Cache) peek(k cacheKey, now time.Time) *entry {
-	if e := c.good[k[0]%shardCount].get(k, now); e != nil {
-		return e
+func (c *Cache) peek(k cacheKey, now time.Time, room *Room) (e entry, ok bool) {
+	m := c.moment(now)
+	if e, ok = c.good[k[0]%shardCount].get(&k, m, room); ok {
+		return e, true
 	}
-	return c.bad[k[0]%shardCount].get(k, now)
-}
-
-// get moves an entry to the front, but not twice in a second: that takes several
-// others in hand, none of them near.
-func (s *shard) get(k cacheKey, now time.Time) *entry {
-	s.mu.Lock()
-	e, ok := s.lru.Peek(k)
-	switch {
-	case !ok:
-	case !e.live(now):
-		s.lru.Remove(k)
-		ok = false
-	case now.Unix() != e.touched:
-		s.lru.Get(k)
-		e.touched = now.Unix()
-	}
-	s.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	return e
+	return c.bad[k[0]%shardCount].get(k, m)
 }
 
 // put remembers e under k for at most ttl from now, unless something was
 // revoked since its identity was judged.
 func (c *Cache) put(k cacheKey, e *entry, now time.Time, ttl time.Duration) {
-	e.key, e.until = k, now.Add(ttl)
-	if !e.live(now) {
-		return
-	}
-	e.bytes = e.size()
+	ends := ending{until: int64(now.Add(ttl).Sub(c.start))}
 	if e.identity != nil {
-		c.good[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount, &c.revoked)
+		ends.expires = unixSeconds(e.identity.Expires)
+	}
+	if !ends.live(c.moment(now)) {
 		return
 	}
-	c.bad[k[0]%shardCount].put(k, e, c.limits.Bytes/shardCount, nil)
+	limit := c.limits.Bytes / shardCount
+	if e.identity == nil {
+		c.bad[k[0]%shardCount].put(k, e, ends, limit)
+		return
+	}
+	c.good[k[0]%shardCount].put(&k, e, ends, limit, &c.revoked)
 }
 
-func (s *shard) put(k cacheKey, e *entry, limit int64, r *revocations) {
-	if e.bytes > limit {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r != nil && r.epoch.Load() != e.judged {
-		return // it may be meant, and the sweep may have passed here already
-	}
-	s.lru.Remove(k) // so that its bytes are given back
-	s.lru.Add(k, e)
-	for s.bytes += e.bytes; s.bytes > limit; {
-		s.lru.RemoveOldest()
-	}
-}
+// remove drops the identity that is remembered under k.
+func (c *Cache) remove(k cacheKey) { c.good[k[0]%shardCount].remove(&k) }
 
 // Forget drops every remembered identity for which match is true, and says how
-// many there were. It keeps none from being proven again: see Revoke.
+// many there were. It keeps none from being proven again: see Revoke. match must
+// not keep what it is given.
 func (c *Cache) Forget(match func(provider string, id *Identity) bool) (dropped int) {
 	for i := range c.good {
-		s := &c.good[i]
-		s.mu.Lock()
-		all := s.lru.Values()
-		s.mu.Unlock()
-		// The lock is not held while each is looked at: cached decisions wait for it.
-		for _, e := range all {
-			if match(e.provider, e.identity) && s.remove(e) {
-				dropped++
-			}
-		}
+		dropped += c.good[i].sweep(match)
 	}
 	return dropped
-}
-
-// remove drops e, unless it has gone already.
-func (s *shard) remove(e *entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now, there := s.lru.Peek(e.key)
-	return there && now == e && s.lru.Remove(e.key)
 }
 
 // Stats returns the counters. It takes each shard's lock in turn.
 func (c *Cache) Stats() CacheStats {
 	st := CacheStats{
-		Hits:    c.counters.hits.Load(),
-		Misses:  c.counters.misses.Load(),
-		Evicted: c.counters.evicted.Load(),
+		Hits:   c.counters.hits.Load(),
+		Misses: c.counters.misses.Load(),
 	}
 	for i := range c.good {
-		n, b := c.good[i].stats()
-		st.Entries, st.Bytes = st.Entries+n, st.Bytes+b
-		n, b = c.bad[i].stats()
-		st.NegativeEntries, st.Bytes = st.NegativeEntries+n, st.Bytes+b
+		n, b, gone := c.good[i].stats()
+		st.Entries, st.Bytes, st.Evicted = st.Entries+n, st.Bytes+b, st.Evicted+gone
+		n, b, gone = c.bad[i].stats()
+		st.NegativeEntries, st.Bytes, st.Evicted = st.NegativeEntries+n, st.Bytes+b, st.Evicted+gone
 	}
 	c.revoked.mu.RLock()
 	st.Revocations, st.LostRevocations = c.revoked.known.Len(), c.revoked.lost.Load()
 	c.revoked.mu.RUnlock()
 	return st
-}
-
-func (s *shard) stats() (entries int, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lru.Len(), s.bytes
-}
-
-// Fixed costs of an entry in bytes: the entry and its Identity, and the list
-// and map cells that hold it.
-const (
-	entryCost = 632
-	valueCost = 16
-)
-
-// size estimates an entry's memory in bytes. Attributes are counted deep:
-// they are the one part whose size the provider chooses.
-func (e *entry) size() int64 {
-	if e.identity == nil {
-		return entryCost + int64(len(e.refusal.Detail))
-	}
-	id := e.identity
-	n := entryCost + len(id.User) + len(id.Subject) + len(id.Issuer) + len(id.Email) +
-		len(id.Client) + len(id.TokenID) + len(id.Session) + len(id.ACR)
-	for _, list := range [][]string{id.Groups, id.Roles, id.Scopes} {
-		for _, s := range list {
-			n += valueCost + len(s)
-		}
-	}
-	return int64(n) + deepSize(id.Attributes)
-}
-
-func deepSize(v any) int64 {
-	switch v := v.(type) {
-	case map[string]any:
-		n := int64(3 * valueCost)
-		for k, w := range v {
-			n += int64(len(k)) + 2*valueCost + deepSize(w)
-		}
-		return n
-	case []any:
-		n := int64(2 * valueCost)
-		for _, w := range v {
-			n += valueCost + deepSize(w)
-		}
-		return n
-	case string:
-		return int64(valueCost + len(v))
-	}
-	return valueCost
 }
 
 // scopeTable numbers the sets of providers that rules name. An identity is

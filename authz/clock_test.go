@@ -40,14 +40,14 @@ func TestClockIsSetAbout(t *testing.T) {
 			life := time.Duration(r.IntN(120)+1) * time.Second
 			ttl := time.Duration(r.IntN(120)+1) * time.Second
 			start := time.Now()
-			found := newEntry(&NamedProvider{Name: "p"}, &Identity{User: "alice", Expires: start.Add(life)})
+			found := &entry{provider: "p", identity: &Identity{User: "alice", Expires: start.Add(life)}}
 			k := cache.key(uint64(n), &Credential{Kind: Bearer, Secret: NewSecret("x")})
 			cache.put(k, found, start, min(ttl, life))
 			ended := false
 			for range 20 {
 				time.Sleep(time.Duration(r.IntN(20)) * time.Second)
 				by = []time.Duration{0, time.Hour, -time.Hour, 87_600 * time.Hour, -87_600 * time.Hour, time.Second, -time.Second, 24 * time.Hour}[r.IntN(8)]
-				taken := cache.get(k, set(time.Now(), by)) != nil
+				_, taken := cache.get(k, set(time.Now(), by), new(Room))
 				ran := time.Since(start)
 				if taken && (ended || ran >= min(ttl, life)) {
 					t.Fatalf("taken %v after it was proven for %v (%v), the clock set by %v; had ended before: %t", ran, life, ttl, by, ended)

@@ -8,7 +8,8 @@
 //	        ─▶ path.go        one normal form of the path, or 400
 //	        ─▶ verdict.go     the first rule that matches (match.go finds it)
 //	        ─▶ credential.go  exactly one credential, or a refusal
-//	        ─▶ cache.go       proven a moment ago?
+//	        ─▶ cache.go       proven a moment ago? (remembered.go, slot.go and
+//	                          shape.go: how an identity is kept; refusals.go)
 //	        ─▶ identify.go    otherwise: its owner, by shape alone, verifies it
 //	        ─▶ revocation.go  has its session ended since?
 //	        ─▶ admit.go       may this identity do this?

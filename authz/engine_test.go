@@ -384,9 +384,10 @@ func TestCacheLife(t *testing.T) {
 // revives nothing, and the wall clock for the token's own expiry.
 func TestEntryObeysBothClocks(t *testing.T) {
 	start := time.Now()
-	e := entry{until: start.Add(time.Minute), expiry: start.Unix() + 30}
+	c := Cache{start: start}
+	e := ending{until: int64(time.Minute), expires: start.Unix() + 30}
 	back := start.Add(2 * time.Minute) // later by the monotonic clock …
-	for _, c := range []struct {
+	for _, at := range []struct {
 		name string
 		now  time.Time
 		want bool
@@ -396,8 +397,8 @@ func TestEntryObeysBothClocks(t *testing.T) {
 		{"entry ended", back, false},
 		{"wall clock jumped ahead", time.Unix(start.Unix()+3600, 0), false},
 	} {
-		if got := e.live(c.now); got != c.want {
-			t.Errorf("%s: live %v, want %v", c.name, got, c.want)
+		if got := e.live(c.moment(at.now)); got != at.want {
+			t.Errorf("%s: live %v, want %v", at.name, got, at.want)
 		}
 	}
 }
@@ -585,7 +586,7 @@ func TestCacheIsBounded(t *testing.T) {
 		k := c.key(1, &Credential{Kind: Bearer, Secret: NewSecret(fmt.Sprint("bad", i))})
 		c.put(k, &entry{provider: "p", refusal: &Rejection{Reason: ReasonInactive}}, now, time.Hour)
 	}
-	if c.get(good, now) == nil {
+	if _, ok := c.get(good, now, new(Room)); !ok {
 		t.Error("bad credentials pushed a good one out")
 	}
 	for i := range 100_000 {
@@ -610,6 +611,7 @@ func TestDecideAllocatesNothing(t *testing.T) {
 		"no credential": get("/rest/api/content", "accept: */*"),
 	} {
 		ctx := t.Context()
+		q.Room = new(Room)
 		e.Decide(ctx, q)
 		if n := testing.AllocsPerRun(1000, func() { e.Decide(ctx, q) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -22,14 +22,14 @@ const (
 // identify finds out who a credential speaks for: from what is remembered, or
 // from its owner. It reports false with the decision filled in otherwise.
 func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credential, q *Request, now time.Time, d *Decision) bool {
+	room := q.Room
+	if room == nil {
+		room = new(Room)
+	}
 	if direct := rule.immediate(&cred); direct != nil {
 		if !cred.wellFormed() {
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
-		}
-		room := q.Room
-		if room == nil {
-			room = new(Room)
 		}
 		id, err := direct.Lookup(cred, q.Source, room)
 		if err != nil {
@@ -41,9 +41,9 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 	}
 
 	key := e.cache.key(rule.scope, &cred)
-	found := e.cache.get(key, now)
-	d.Cached = found != nil
-	if found == nil {
+	found, known := e.cache.get(key, now, room)
+	d.Cached = known
+	if !known {
 		if !cred.wellFormed() {
 			d.Outcome, d.Reason = Malformed, ReasonMalformedCredential
 			return false
@@ -54,11 +54,12 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
 			return false
 		}
-		var err error
-		if found, err = e.verify(ctx, key, owner, cred); err != nil {
+		proven, err := e.verify(ctx, key, owner, cred)
+		if err != nil {
 			refuse(d, owner.Name, err)
 			return false
 		}
+		found = *proven
 	}
 	if found.refusal != nil {
 		refuse(d, found.provider, found.refusal)
@@ -84,7 +85,7 @@ func (e *Engine) verify(ctx context.Context, key cacheKey, owner *NamedProvider,
 		case ended:
 			return nil, errEnded()
 		}
-		e.cache.good[key[0]%shardCount].remove(found) // so that it is not found again
+		e.cache.remove(key) // so that it is not found again
 	}
 	return nil, &Unavailable{Cause: errOutdated, RetryAfter: time.Second}
 }
@@ -102,8 +103,8 @@ func (e *Engine) look(ctx context.Context, key cacheKey, owner *NamedProvider, c
 	kept := Credential{Kind: cred.Kind, User: strings.Clone(cred.User), Secret: cred.Secret.Clone()}
 	return e.flights.join(ctx, key, func(ctx context.Context) (*entry, error) {
 		// It may have been answered since we looked, and the call be over.
-		if found := e.cache.peek(key, e.now()); found != nil {
-			return found, nil
+		if found, known := e.cache.peek(key, e.now(), new(Room)); known {
+			return &found, nil
 		}
 		began := e.cache.revoked.epoch.Load()
 		id, err := owner.Verify(ctx, kept)
@@ -141,8 +142,7 @@ func (e *Engine) remember(key cacheKey, owner *NamedProvider, offline bool, bega
 	if !e.keepAttributes {
 		id.Attributes = nil
 	}
-	found := newEntry(owner, &id)
-	found.offline, found.began = offline, began
+	found := &entry{identity: &id, provider: owner.Name, offline: offline, began: began}
 	if offline {
 		e.cache.revoked.saw(&id)
 	}

@@ -50,10 +50,11 @@ type Immediate interface {
 // again for the next.
 type Room struct {
 	Identity Identity
-	text     [32]byte
+	text     [slotText]byte
 }
 
-// Keep returns b as text in the room; it must be of 32 bytes at most.
+// Keep returns b as text in the room; it must be of 167 bytes at most. What was
+// kept before ends.
 func (r *Room) Keep(b []byte) string {
 	n := copy(r.text[:], b)
 	return unsafe.String(&r.text[0], n)
@@ -108,7 +109,7 @@ func (u *Unavailable) Error() string { return "provider unavailable: " + u.Cause
 func (u *Unavailable) Unwrap() error { return u.Cause }
 
 // Identity is who a credential speaks for, as its provider proved it. It is
-// immutable once Verify has returned it: cached answers share it.
+// immutable once Verify has returned it.
 type Identity struct {
 	User    string // the name given to the upstream; never empty
 	Subject string // the provider's stable key for the user or app

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// shapes are ways in which rules become many: the rule of number i of n, and the
+// ruleShapes are ways in which rules become many: the rule of number i of n, and the
 // request that is under it. Each rule names its provider, so that a request that
 // came under another one would be refused.
-var shapes = []struct {
+var ruleShapes = []struct {
 	name    string
 	rule    func(i int) Match
 	request func(i int) Request
@@ -89,7 +89,7 @@ func scaled(t testing.TB, shape, n int) (*Engine, Request) {
 	secret := strings.Repeat("x", 1200)
 	a, other := bookOf("a-", secret), bookOf("a-", secret)
 	p := Policy{Providers: []NamedProvider{{Name: "a", Provider: a}, {Name: "other", Provider: other}}}
-	s := &shapes[shape]
+	s := &ruleShapes[shape]
 	for i := range n {
 		by := "other"
 		if i == n/2 || s.name == "names and * mixed" {
@@ -102,6 +102,7 @@ func scaled(t testing.TB, shape, n int) (*Engine, Request) {
 		q.Headers = append(q.Headers, Header{fmt.Sprintf("x-other-%d", i), "some value"})
 	}
 	q.Headers = append(q.Headers, Header{"authorization", "Bearer a-" + secret})
+	q.Room = new(Room)
 	e := newEngine(t, p)
 	if d := e.Decide(t.Context(), q); d.Outcome != Allowed || d.Provider != "a" || d.Rule == nil {
 		t.Fatalf("%s: %v/%v by %s", s.name, d.Outcome, d.Reason, d.Provider)
@@ -117,7 +118,7 @@ func scaled(t testing.TB, shape, n int) (*Engine, Request) {
 // machine does only makes some slower.
 func TestManyRulesCostNoMore(t *testing.T) {
 	const most, turns = 1.3, 60
-	for i, s := range shapes {
+	for i, s := range ruleShapes {
 		t.Run(s.name, func(t *testing.T) {
 			few, under := scaled(t, i, 10)
 			many, underMany := scaled(t, i, 1000)
@@ -154,7 +155,7 @@ func turn(t *testing.T, e *Engine, q Request) time.Duration {
 }
 
 func BenchmarkDecideCached(b *testing.B) {
-	for i, s := range shapes {
+	for i, s := range ruleShapes {
 		for _, n := range []int{10, 1000} {
 			b.Run(fmt.Sprintf("%s/rules=%d", strings.ReplaceAll(s.name, " ", "-"), n), func(b *testing.B) {
 				e, q := scaled(b, i, n)

@@ -22,7 +22,6 @@ type mapper struct {
 	roles      []string
 	accounts   map[string]string
 	issuer     string
-	alike      likenesses
 	issuers    []string // of which an answer names one; empty: it is always issuer
 
 	// subject is the stable key of the user or app; nil: sub.
@@ -144,10 +143,6 @@ func (m *mapper) identity(attrs map[string]any, app bool, client string) (authz.
 		id.User, err = m.account(client)
 	} else {
 		id.User, err = m.user(attrs)
-	}
-	if err == nil {
-		compact(&id)
-		m.alike.share(&id)
 	}
 	return id, err
 }

@@ -311,7 +311,6 @@ func bindingOf(claims map[string]any) (*authz.Binding, error) {
 		if !ok || s == "" {
 			return nil, unbound
 		}
-		s = strings.Clone(s) // apart from the claims: see compact
 		switch name {
 		case "jkt":
 			b.KeyThumbprint = s
