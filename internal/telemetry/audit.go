@@ -24,6 +24,7 @@ type Audit struct {
 	queue   chan *[]byte
 	dropped atomic.Uint64
 	buffers sync.Pool
+	closing chan struct{}
 	done    chan struct{}
 	once    sync.Once
 }
@@ -34,7 +35,7 @@ const auditQueue = 8192
 // NewAudit makes a record on w. sample is the share of allowed requests that is
 // kept, from 0 to 1; denials always are.
 func NewAudit(w io.Writer, sample float64, now func() time.Time) *Audit {
-	a := &Audit{w: w, now: now, queue: make(chan *[]byte, auditQueue), done: make(chan struct{})}
+	a := &Audit{w: w, now: now, queue: make(chan *[]byte, auditQueue), closing: make(chan struct{}), done: make(chan struct{})}
 	a.buffers.New = func() any { b := make([]byte, 0, 1024); return &b }
 	a.Sample(sample)
 	go a.write()
@@ -49,16 +50,24 @@ func (a *Audit) Dropped() uint64 { return a.dropped.Load() }
 
 // Close writes what waits and ends the record. No decision may follow.
 func (a *Audit) Close() {
-	a.once.Do(func() { close(a.queue) })
+	a.once.Do(func() {
+		close(a.closing)
+		close(a.queue)
+	})
 	<-a.done
 }
 
-// auditBatch is how much is written at once, in bytes, where records come
-// faster than they can be written one by one.
-const auditBatch = 64 << 10
+// A write costs more than the record in it. After each, those that come within
+// auditPause are gathered, up to auditBatch bytes at once.
+const (
+	auditPause = 5 * time.Millisecond
+	auditBatch = 64 << 10
+)
 
 func (a *Audit) write() {
 	defer close(a.done)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	batch := make([]byte, 0, auditBatch)
 	for b := range a.queue {
 		records := uint64(0)
@@ -77,6 +86,14 @@ func (a *Audit) write() {
 		}
 		if err := a.lines(batch); err != nil {
 			a.dropped.Add(records)
+		}
+		if len(batch) >= auditBatch {
+			continue // more is waiting already
+		}
+		pause.Reset(auditPause)
+		select {
+		case <-pause.C:
+		case <-a.closing:
 		}
 	}
 }
