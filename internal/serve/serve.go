@@ -37,6 +37,7 @@ type Options struct {
 // changes. It returns a *config.Faults for a file that is not to be served by.
 func Run(ctx context.Context, o Options) error {
 	defer keepHeadroom()()
+	go keepProcessors(ctx)
 	c, warnings, err := config.Load(o.Config)
 	if err != nil {
 		return err
