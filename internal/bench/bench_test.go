@@ -50,7 +50,7 @@ func TestQuick(t *testing.T) {
 // A server that answers wrongly is not timed, whichever answer it is.
 func TestWrongAnswerEndsTheRun(t *testing.T) {
 	l := &lab{options: &options{}, dir: t.TempDir()}
-	s, err := l.startNoop(t.Context(), noCore)
+	s, err := l.startNoop(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestCPUOfThisProcess(t *testing.T) {
 }
 
 func TestLaunchTellsWhyAProgramEnded(t *testing.T) {
-	p, err := launch(context.Background(), noCore, t.TempDir(), "liar", "/bin/sh", "-c", "echo not today; exit 3")
+	p, err := launch(context.Background(), t.TempDir(), "liar", "/bin/sh", "-c", "echo not today; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}

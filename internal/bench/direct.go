@@ -24,12 +24,12 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		return nil, err
 	}
 	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, l.options.checks)
-	gatelodge, err := l.startGatelodge(ctx, w, noCore)
+	gatelodge, err := l.startGatelodge(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	defer gatelodge.stop()
-	noop, err := l.startOther(ctx, w, noCore)
+	noop, err := l.startOther(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		})
 	}
 	contestants[1].name = noopName // also where another build takes its place
-	result, err := compare(w, contestants, rounds, noCore)
+	result, err := compare(w, contestants, rounds)
 	if err == nil && w.opaque && l.options.against == "" {
 		err = l.asked.askedOnce(calls, append(warm, slices.Concat(rounds...)...))
 	}

@@ -19,7 +19,6 @@
 //	flood.go     memory, while a million bad tokens come
 //	measure.go   turns, rounds, medians, ratios
 //	process.go   programs: start, stop, CPU, memory
-//	cores_*.go   which core each runs on
 //	profile.go   the server with a CPU profile, to see where the time goes
 //	stage.go     the three ways to measure
 //	report.go    tables

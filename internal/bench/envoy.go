@@ -50,7 +50,7 @@ func startEnvoy(ctx context.Context, dir string, keys []byte, fronts []front) (*
 		return nil, err
 	}
 	p := &proxy{}
-	p.process, err = launch(ctx, proxyCore, dir, "envoy", program, "-c", file, "--admin-address-path", admin,
+	p.process, err = launch(ctx, dir, "envoy", program, "-c", file, "--admin-address-path", admin,
 		"--disable-hot-restart", "--concurrency", "1", "--drain-time-s", "1", "-l", "warning")
 	if err != nil {
 		return nil, err

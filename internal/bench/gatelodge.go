@@ -65,35 +65,35 @@ type server struct {
 }
 
 // startGatelodge starts the real server.
-func (l *lab) startGatelodge(ctx context.Context, w *workload, core int) (*server, error) {
+func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) {
 	folder := l.options.profiles
 	if folder == "" {
-		return l.serve(ctx, w, core, l.binary, "serve", "--config")
+		return l.serve(ctx, w, l.binary, "serve", "--config")
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
-	return l.serve(ctx, w, core, self, "profiled", filepath.Join(folder, name))
+	return l.serve(ctx, w, self, "profiled", filepath.Join(folder, name))
 }
 
 // startOther starts what Gatelodge is compared to: the no-op, or another build.
-func (l *lab) startOther(ctx context.Context, w *workload, core int) (*server, error) {
+func (l *lab) startOther(ctx context.Context, w *workload) (*server, error) {
 	if l.options.against == "" {
-		return l.startNoop(ctx, core)
+		return l.startNoop(ctx)
 	}
-	return l.serve(ctx, w, core, l.options.against, "serve", "--config")
+	return l.serve(ctx, w, l.options.against, "serve", "--config")
 }
 
 // serve starts a program that serves by the configuration named in its last
 // argument, and returns once its providers' keys are there.
-func (l *lab) serve(ctx context.Context, w *workload, core int, program string, args ...string) (*server, error) {
+func (l *lab) serve(ctx context.Context, w *workload, program string, args ...string) (*server, error) {
 	file := filepath.Join(l.dir, "gatelodge.yaml")
 	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, core, l.dir, gatelodgeName, program, append(args, file)...)
+	p, err := launch(ctx, l.dir, gatelodgeName, program, append(args, file)...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,12 +120,12 @@ func (l *lab) serve(ctx context.Context, w *workload, core int, program string, 
 }
 
 // startNoop starts the server that says yes, as a process of its own.
-func (l *lab) startNoop(ctx context.Context, core int) (*server, error) {
+func (l *lab) startNoop(ctx context.Context) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, core, l.dir, noopName, self, "noop", "127.0.0.1:0")
+	p, err := launch(ctx, l.dir, noopName, self, "noop", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

@@ -71,13 +71,8 @@ func median[T int64 | float64 | time.Duration](s *series, f func(*sample) T) T {
 // the machine does meets them all.
 const turns = 6
 
-// compare sends the requests of each round to all contestants. We stay off one
-// core meanwhile.
-func compare(w *workload, contestants []*contestant, rounds [][]request, off int) (*comparison, error) {
-	if err := stayOff(off); err != nil {
-		return nil, err
-	}
-	defer func() { _ = stayOff(noCore) }()
+// compare sends the requests of each round to all contestants.
+func compare(w *workload, contestants []*contestant, rounds [][]request) (*comparison, error) {
 	result := &comparison{workload: w}
 	for _, c := range contestants {
 		result.series = append(result.series, &series{name: c.name})

@@ -20,17 +20,10 @@ type process struct {
 	ended chan struct{}
 }
 
-// Where the programs run: Envoy has a core, and a server has one. Each sees its
-// own alone.
-const (
-	proxyCore  = 0
-	serverCore = 1
-	noCore     = -1
-)
-
-// launch starts a program on a core; its output goes to a file in dir. It ends
-// when ctx does.
-func launch(ctx context.Context, core int, dir, name, path string, args ...string) (*process, error) {
+// launch starts a program; its output goes to a file in dir. It ends when ctx
+// does. Where it runs is left to the system, and how it uses the machine to the
+// program, as where somebody simply starts them.
+func launch(ctx context.Context, dir, name, path string, args ...string) (*process, error) {
 	f, err := os.CreateTemp(dir, name+"-*.log")
 	if err != nil {
 		return nil, err
@@ -40,7 +33,7 @@ func launch(ctx context.Context, core int, dir, name, path string, args ...strin
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
-	if err := startOn(cmd, core); err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	p := &process{name: name, log: f.Name(), cmd: cmd, ended: make(chan struct{})}

@@ -34,7 +34,8 @@ the kernel accounts to the server; every answer is checked.
 			name: "envoy", title: "Through Envoy, at full load", has: proxied, table: throughTable,
 			run: func(ctx context.Context, w *workload) (*comparison, error) { return l.through(ctx, w, 0) },
 			about: fmt.Sprintf(`%d HTTP/1.1 connections, a request at a time on each, answered by Envoy itself once it is let through. CPU
-is Envoy's and the server's together. Envoy has one core, the servers and the sender share another.
+is Envoy's and the server's together. Envoy, the servers and the sender share the machine as they like: nobody is tied
+to a core, or told how many there are.
 `, inFlight),
 		},
 		{
