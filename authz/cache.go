@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // CacheLimits bound a Cache. Zero values take the defaults.
@@ -128,15 +129,21 @@ type keyScratch struct {
 // lets the nonce carry the scope instead of being fresh.
 func (c *Cache) key(scope uint64, cred *Credential) cacheKey {
 	s := c.scratch.Get().(*keyScratch)
+	defer c.scratch.Put(s)
 	binary.BigEndian.PutUint64(s.nonce[:8], scope)
-	s.nonce[8] = byte(cred.Kind)
+	s.nonce[8], s.nonce[9] = byte(cred.Kind), 0
+	if cred.User == "" {
+		// The hash only reads: the text need not be copied for it.
+		secret := unsafe.Slice(unsafe.StringData(cred.Secret.text), len(cred.Secret.text))
+		return cacheKey(c.mac.Seal(s.out[:0], s.nonce[:], nil, secret))
+	}
+	s.nonce[9] = 1 // two parts
 	// The user's length in front keeps "ab"+"c" and "a"+"bc" apart.
 	s.text = binary.BigEndian.AppendUint32(s.text[:0], uint32(len(cred.User)))
 	s.text = append(s.text, cred.User...)
 	s.text = append(s.text, cred.Secret.text...)
 	k := cacheKey(c.mac.Seal(s.out[:0], s.nonce[:], nil, s.text))
 	clear(s.text)
-	c.scratch.Put(s)
 	return k
 }
 
