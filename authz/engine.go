@@ -185,7 +185,10 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 	}
 	steps.add("credential", StepOK, cred.Kind.String())
 
-	now := e.now()
+	now := q.Now
+	if now.IsZero() {
+		now = e.now()
+	}
 	if !e.identify(ctx, rule, cred, q, now, d) {
 		steps.add("identity", StepFailed, d.Reason.String()+": "+d.Detail)
 		return rule.mode

@@ -3,6 +3,7 @@ package authz
 import (
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // A Header is one header line of the request. Name is in lower case, as
@@ -36,6 +37,10 @@ type Request struct {
 
 	// Context holds the per-route context_extensions of the proxy's filter.
 	Context []Header
+
+	// Now is the time by which it is decided; zero: it is taken when that is
+	// needed.
+	Now time.Time
 
 	// Room is where an identity may be put that is made for this request alone;
 	// nil: it is allocated. It must not be given again while the Decision is

@@ -40,7 +40,7 @@ func (s *Server) check(ctx context.Context, t *trip) (a *answer) {
 	start := s.now()
 	data := t.in.data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer data.Free()
-	t.d = s.decide(ctx, data.ReadOnlyData(), t)
+	t.d = s.decide(ctx, data.ReadOnlyData(), t, start)
 	if s.observer != nil {
 		s.observer.Observe(&t.q, &t.d, s.now().Sub(start))
 	}
@@ -58,14 +58,14 @@ func (s *Server) shed(t *trip) *answer {
 }
 
 // decide reads a check and has it decided.
-func (s *Server) decide(ctx context.Context, data []byte, t *trip) (d authz.Decision) {
+func (s *Server) decide(ctx context.Context, data []byte, t *trip, now time.Time) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			d = panicked(p)
 		}
 	}()
 	read(data, &t.q)
-	t.q.Room = &t.room
+	t.q.Now, t.q.Room = now, &t.room
 	return s.decider.Decide(ctx, t.q)
 }
 
