@@ -104,16 +104,20 @@ func (s *scan) finish() {
 
 // header keeps one header; lower-case names are the rule.
 func (s *scan) header(name, value string) {
-	s.bytes += len(name) + len(value)
-	if len(s.q.Headers) >= maxHeaders || s.bytes > maxHeaderBytes {
-		s.problem = tooManyHeaders
-		return
-	}
 	if !lowerName(name) {
 		if name = strings.ToLower(name); !lowerName(name) {
 			s.problem = mangledName
 			return
 		}
+	}
+	s.keep(name, value)
+}
+
+func (s *scan) keep(name, value string) {
+	s.bytes += len(name) + len(value)
+	if len(s.q.Headers) >= maxHeaders || s.bytes > maxHeaderBytes {
+		s.problem = tooManyHeaders
+		return
 	}
 	s.q.Headers = append(s.q.Headers, authz.Header{Name: name, Value: value})
 }

@@ -260,8 +260,36 @@ func (s *scan) httpRequest(data []byte) bool {
 	return !f.odd
 }
 
+// pair takes apart a message of two fields as nearly all are: a name below 128
+// bytes as the first, and a value below 16 KiB. Anything else is not ok, and is
+// to be read field by field.
+func pair(data []byte) (name, value []byte, second byte, ok bool) {
+	if len(data) < 4 || data[0] != tag(1) {
+		return nil, nil, 0, false
+	}
+	n := 2 + int(data[1])
+	if n >= 2+0x80 || len(data) < n+2 {
+		return nil, nil, 0, false
+	}
+	name, second = data[2:n], data[n]
+	size, head := int(data[n+1]), n+2
+	if size >= 0x80 {
+		if len(data) == head || data[head] >= 0x80 {
+			return nil, nil, 0, false
+		}
+		size = size&0x7f | int(data[head])<<7
+		head++
+	}
+	return name, data[head:], second, len(data)-head == size
+}
+
 // entry reads one entry of a map from text to text.
 func entry(data []byte) (key, value string, ok bool) {
+	if k, v, second, two := pair(data); two && second == tag(2) {
+		key, ok = validText(k)
+		value, two = validText(v)
+		return key, value, ok && two
+	}
 	f := fields{rest: data}
 	for f.next() {
 		if f.varint || f.number > 2 || !f.once() {
@@ -331,6 +359,10 @@ func (s *scan) headerMap(data []byte) bool {
 
 // headerValue reads envoy.config.core.v3.HeaderValue.
 func (s *scan) headerValue(data []byte) bool {
+	if n, v, second, two := pair(data); two && second == tag(3) && lowerName(text(n)) {
+		s.keep(text(n), text(v))
+		return true
+	}
 	var name, value, raw string
 	f := fields{rest: data}
 	for f.next() {
