@@ -125,31 +125,39 @@ func (s *remembered) remove(k *cacheKey) {
 	}
 }
 
-// sweep drops every identity for which match is true, a few at a time: cached
-// decisions wait for the lock. What comes meanwhile may be passed by.
+// sweep drops every identity for which match is true. What comes meanwhile may be
+// passed by.
 func (s *remembered) sweep(match func(provider string, id *Identity) bool) (dropped int) {
-	var room Room
-	for n, more := uint32(1), true; more; {
-		s.mu.Lock()
-		for end := n + 16; n < end; n++ {
-			if more = n < s.made; !more {
-				break
-			}
-			at := s.at(n)
-			if !at.used {
-				continue
-			}
-			var e entry
-			s.read(n, at, &room, &e)
-			if match(e.provider, e.identity) {
-				s.gone++
-				s.drop(n)
-				dropped++
-			}
-		}
-		s.mu.Unlock()
+	room := new(Room)
+	for n, more := uint32(1), true; more; n += atOnce {
+		some := 0
+		some, more = s.sweepFrom(n, match, room)
+		dropped += some
 	}
 	return dropped
+}
+
+// atOnce is how many slots a sweep looks at in a row: cached decisions wait for
+// the lock.
+const atOnce = 16
+
+func (s *remembered) sweepFrom(first uint32, match func(provider string, id *Identity) bool, room *Room) (dropped int, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := first; n < min(first+atOnce, s.made); n++ {
+		at := s.at(n)
+		if !at.used {
+			continue
+		}
+		var e entry
+		s.read(n, at, room, &e)
+		if match(e.provider, e.identity) {
+			s.gone++
+			s.drop(n)
+			dropped++
+		}
+	}
+	return dropped, first+atOnce < s.made
 }
 
 func (s *remembered) stats() (entries int, bytes int64, gone uint64) {

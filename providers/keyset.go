@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -52,10 +53,14 @@ type keySet struct {
 	end     context.CancelFunc
 	ended   chan struct{}
 
+	wake chan struct{} // tells the loop to fetch now
+
 	mu      sync.Mutex
-	asked   time.Time     // when a fetch for an unknown key was last allowed
-	wake    chan struct{} // tells the loop to fetch now
-	fetched chan struct{} // closed and replaced after each fetch
+	begun   uint64        // fetches
+	over    uint64        // of them
+	fetched chan struct{} // closed and replaced after each
+	asked   time.Time     // when one for an unknown key was last allowed
+	wanted  uint64        // the number of that one
 }
 
 type keys struct {
@@ -82,9 +87,10 @@ func (s *keySet) close() {
 
 func (s *keySet) run(ctx context.Context) {
 	defer close(s.ended)
-	defer s.announce() // to those who wait: there will be none
+	defer s.announce(noMore) // to those who wait
 	retry := firstRetry
 	for {
+		n := s.begin()
 		wait, err := s.fetch(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -102,7 +108,7 @@ func (s *keySet) run(ctx context.Context) {
 			}
 			retry = firstRetry
 		}
-		s.announce()
+		s.announce(n)
 		timer := time.NewTimer(wait + rand.N(wait/10+1))
 		select {
 		case <-ctx.Done():
@@ -129,8 +135,25 @@ func (s *keySet) tell(down *authz.Unavailable) {
 		"misconfigured", down.Misconfigured, "have_keys", s.current.Load() != nil)
 }
 
-func (s *keySet) announce() {
+// begin numbers a fetch. It is the one that all wanted who asked until now.
+func (s *keySet) begin() uint64 {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun++
+	select {
+	case <-s.wake:
+	default:
+	}
+	return s.begun
+}
+
+// noMore is announced when nothing will be fetched any more.
+const noMore = math.MaxUint64
+
+// announce ends the nth fetch.
+func (s *keySet) announce(n uint64) {
+	s.mu.Lock()
+	s.over = n
 	close(s.fetched)
 	s.fetched = make(chan struct{})
 	s.mu.Unlock()
@@ -213,7 +236,7 @@ func (s *keySet) find(ctx context.Context, t *signedToken) ([]*publicKey, error)
 			return nil, err
 		}
 		// Just started: wait for the first fetch, which is under way.
-		s.await(ctx, s.upcoming())
+		s.await(ctx, 1, unknownKeyWait)
 		if k, err = s.usable(); err != nil {
 			return nil, err
 		}
@@ -224,13 +247,11 @@ func (s *keySet) find(ctx context.Context, t *signedToken) ([]*publicKey, error)
 	if t.keyID == "" || k.byID[t.keyID] != nil {
 		return nil, authz.Reject(authz.ReasonUnknownKey, "no key of the provider is for %s", t.algorithm)
 	}
-	if next, allowed := s.askForUnknown(); allowed {
-		s.await(ctx, next)
-		if found := s.current.Load().suiting(t); len(found) > 0 {
-			return found, nil
-		}
+	fetched := s.newer(ctx)
+	if found := s.current.Load().suiting(t); len(found) > 0 {
+		return found, nil
 	}
-	if s.lastErr.Load() != nil {
+	if !fetched || s.lastErr.Load() != nil {
 		// It could be a new key that we could not fetch.
 		return nil, &authz.Unavailable{Cause: errors.New("a key that is not known, and the provider's keys cannot be fetched"), RetryAfter: 5 * time.Second}
 	}
@@ -283,38 +304,44 @@ func (k *keys) suiting(t *signedToken) (found []*publicKey) {
 	return found
 }
 
-// upcoming returns the end of the next fetch.
-func (s *keySet) upcoming() chan struct{} {
+// newer waits for keys that were asked for after a token came with a key that is
+// not there. It wakes the loop, unless that was done a moment ago, and whoever
+// comes while that fetch is under way waits for it too. It reports false when it
+// is not over in time.
+func (s *keySet) newer(ctx context.Context) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fetched
-}
-
-// askForUnknown wakes the loop for a key that is not there, unless that was
-// done a moment ago. Whoever comes while such a fetch is under way waits for
-// it too.
-func (s *keySet) askForUnknown() (next chan struct{}, allowed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := s.now()
-	if !s.asked.IsZero() && now.Sub(s.asked) < unknownKeyPause {
-		return s.fetched, now.Sub(s.asked) < unknownKeyWait && s.current.Load().at.Before(s.asked)
+	if s.asked.IsZero() || now.Sub(s.asked) >= unknownKeyPause {
+		// One that is under way may have been answered before the key was there.
+		s.asked, s.wanted = now, s.begun+1
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	}
-	s.asked = now
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	return s.fetched, true
+	wanted, over, left := s.wanted, s.over, unknownKeyWait-now.Sub(s.asked)
+	s.mu.Unlock()
+	return over >= wanted && over != noMore || s.await(ctx, wanted, left)
 }
 
-func (s *keySet) await(ctx context.Context, next chan struct{}) {
-	timer := time.NewTimer(unknownKeyWait)
+// await waits for the end of the nth fetch, and reports whether it has come.
+func (s *keySet) await(ctx context.Context, n uint64, atMost time.Duration) bool {
+	timer := time.NewTimer(atMost)
 	defer timer.Stop()
-	select {
-	case <-next:
-	case <-timer.C:
-	case <-ctx.Done():
+	for {
+		s.mu.Lock()
+		over, next := s.over, s.fetched
+		s.mu.Unlock()
+		if over >= n {
+			return over != noMore
+		}
+		select {
+		case <-next:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

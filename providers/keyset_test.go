@@ -23,7 +23,8 @@ type publisher struct {
 	mu      sync.Mutex
 	keys    []any
 	down    bool
-	silent  bool // answers nobody
+	silent  bool          // answers nobody
+	slow    time.Duration // how long an answer takes to come
 	header  http.Header
 	fetches int
 }
@@ -52,6 +53,12 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
+	resp, err := p.answer(r)
+	time.Sleep(p.slow)
+	return resp, err
+}
+
+func (p *publisher) answer(r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fetches++
@@ -101,6 +108,41 @@ func (s *keySet) signs(t *testing.T, k providertest.Key) error {
 		return nil
 	}
 	return errors.New("the signature is not by that key")
+}
+
+// A provider begins to use a key while its set is being fetched: the answer that
+// is under way does not have it. Tokens of that key wait for the next one,
+// whenever they come, and none is refused.
+func TestKeyNewerThanTheFetchUnderWay(t *testing.T) {
+	old, next := providertest.NewKey(t, "old", "RS256"), providertest.NewKey(t, "next", "RS256")
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{slow: time.Second}
+		p.publish(old.JWK(nil))
+		s := keysOf(t, p)
+		for _, when := range []string{"the first fetch", "a later one"} {
+			before := p.asked()
+			if when == "a later one" {
+				for p.asked() == before {
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			p.publish(old.JWK(nil), next.JWK(nil))
+			var callers sync.WaitGroup
+			for late := range 18 {
+				callers.Go(func() {
+					time.Sleep(time.Duration(late) * 100 * time.Millisecond)
+					if err := s.signs(t, next); err != nil {
+						t.Errorf("%s, %d ms after it: %v", when, 100*late, err)
+					}
+				})
+			}
+			callers.Wait()
+			p.publish(old.JWK(nil))
+			for next := s.current.Load(); s.current.Load() == next; { // the key is forgotten again
+				time.Sleep(time.Second)
+			}
+		}
+	})
 }
 
 // Tokens with keys that nobody has come a hundred times a second, for five
