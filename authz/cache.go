@@ -179,7 +179,8 @@ func (c *Cache) put(k cacheKey, e *entry, now time.Time, ttl time.Duration) {
 	if e.identity != nil {
 		ends.expires = unixSeconds(e.identity.Expires)
 	}
-	if !ends.live(c.moment(now)) {
+	m := c.moment(now)
+	if !ends.live(m) {
 		return
 	}
 	limit := c.limits.Bytes / shardCount
@@ -187,7 +188,7 @@ func (c *Cache) put(k cacheKey, e *entry, now time.Time, ttl time.Duration) {
 		c.bad[k[0]%shardCount].put(k, e, ends, limit)
 		return
 	}
-	c.good[k[0]%shardCount].put(&k, e, ends, limit, &c.revoked)
+	c.good[k[0]%shardCount].put(&k, e, m, ends, limit, &c.revoked)
 }
 
 // remove drops the identity that is remembered under k.

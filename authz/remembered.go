@@ -63,8 +63,11 @@ func (s *remembered) find(k *cacheKey) uint32 {
 	return n
 }
 
-// get makes the entry of k in room. It moves it to the front, but not twice in a
-// second: that takes several others in hand, none of them near.
+// moveAfter is for how many seconds an entry stays where it is in the order: to
+// move it takes three others in hand, none of them near.
+const moveAfter = 10
+
+// get makes the entry of k in room, and moves it to the front.
 func (s *remembered) get(k *cacheKey, now moment, room *Room) (e entry, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +81,8 @@ func (s *remembered) get(k *cacheKey, now moment, room *Room) (e entry, ok bool)
 		s.drop(n)
 		return e, false
 	}
-	if second := uint32(now.seconds); second != at.touched {
-		at.touched = second
+	if second := uint32(now.seconds); second-at.moved >= moveAfter {
+		at.moved = second
 		s.unlink(at)
 		s.lead(n, at)
 	}
@@ -89,7 +92,7 @@ func (s *remembered) get(k *cacheKey, now moment, room *Room) (e entry, ok bool)
 
 // put remembers e, unless something was revoked since its identity was judged:
 // it may be meant, and the sweep may have passed here already.
-func (s *remembered) put(k *cacheKey, e *entry, ends ending, limit int64, r *revocations) {
+func (s *remembered) put(k *cacheKey, e *entry, now moment, ends ending, limit int64, r *revocations) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.epoch.Load() != e.judged {
@@ -100,7 +103,7 @@ func (s *remembered) put(k *cacheKey, e *entry, ends ending, limit int64, r *rev
 	}
 	n, before := s.take(), s.bytes
 	at := s.at(n)
-	at.key, at.ending = *k, ends
+	at.key, at.ending, at.moved = *k, ends, uint32(now.seconds)
 	s.write(n, at, e)
 	s.count++
 	s.grow()

@@ -14,7 +14,7 @@ type slot struct {
 	issued   int64 // of the credential, in Unix seconds; 0: not known
 	authTime int64 // likewise
 	began    uint64
-	touched  uint32 // Unix seconds, when it was last moved to the front
+	moved    uint32 // Unix seconds, when it was last moved to the front
 
 	next, prev uint32 // in the order in which they were asked for; see remembered
 	alike      uint32 // the next whose key begins alike
@@ -121,7 +121,11 @@ func (s *remembered) read(n uint32, at *slot, room *Room, e *entry) {
 		}
 		return
 	}
-	rest := room.Keep(at.text[:])
+	size := 0
+	for _, n := range at.lengths {
+		size += int(n)
+	}
+	rest := room.Keep(at.text[:size])
 	for i, n := range at.lengths {
 		*own[i], rest = rest[:n], rest[n:]
 	}
