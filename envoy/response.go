@@ -226,13 +226,16 @@ func (r *rendered) groupsHeader(b []byte, name string, list []string) []byte {
 }
 
 // appendMetadata appends the dynamic metadata, for Envoy's access log, RBAC and
-// rate limits. Nothing secret is in it.
+// rate limits. Nothing secret is in it. Envoy copies each entry several times: they
+// are a good part of what an answer costs there.
 func appendMetadata(b []byte, d *authz.Decision) []byte {
 	var id [24]byte
 	hexID, _ := d.ID.AppendText(id[:0])
 	b, metadata := begin(b, 4)
 	b = appendStructField(b, "decision_id", hexID)
-	b = appendStructField(b, "reason", d.Reason.String())
+	if d.Reason != authz.ReasonVerified { // then there is a user, which says as much
+		b = appendStructField(b, "reason", d.Reason.String())
+	}
 	b = appendKnown(b, "provider", d.Provider)
 	if d.Rule != nil {
 		b = appendKnown(b, "rule", d.Rule.Name)
