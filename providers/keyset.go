@@ -56,8 +56,8 @@ type keySet struct {
 	wake chan struct{} // tells the loop to fetch now
 
 	mu      sync.Mutex
-	begun   uint64        // fetches
-	over    uint64        // of them
+	begun   uint64        // number of the last fetch that began
+	over    uint64        // … and of the last that ended
 	fetched chan struct{} // closed and replaced after each
 	asked   time.Time     // when one for an unknown key was last allowed
 	wanted  uint64        // the number of that one
@@ -319,15 +319,14 @@ func (s *keySet) newer(ctx context.Context) bool {
 		default:
 		}
 	}
-	wanted, over, left := s.wanted, s.over, unknownKeyWait-now.Sub(s.asked)
+	wanted, left := s.wanted, unknownKeyWait-now.Sub(s.asked)
 	s.mu.Unlock()
-	return over >= wanted && over != noMore || s.await(ctx, wanted, left)
+	return s.await(ctx, wanted, left)
 }
 
 // await waits for the end of the nth fetch, and reports whether it has come.
 func (s *keySet) await(ctx context.Context, n uint64, atMost time.Duration) bool {
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
+	var late <-chan time.Time
 	for {
 		s.mu.Lock()
 		over, next := s.over, s.fetched
@@ -335,9 +334,12 @@ func (s *keySet) await(ctx context.Context, n uint64, atMost time.Duration) bool
 		if over >= n {
 			return over != noMore
 		}
+		if late == nil { // most come when it is over
+			late = time.After(atMost)
+		}
 		select {
 		case <-next:
-		case <-timer.C:
+		case <-late:
 			return false
 		case <-ctx.Done():
 			return false

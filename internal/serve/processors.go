@@ -27,22 +27,22 @@ const (
 )
 
 // pace is how many processors to take.
-type pace struct{ quiet int }
+type pace struct{ calm int } // looks in a row at which fewer would do
 
 // next returns the number to go on with, when of n as much as used was busy
 // lately. What is wanted comes at once, and goes by halves.
 func (p *pace) next(n, most int, used float64) int {
 	switch {
 	case used > busy*float64(n):
-		p.quiet = 0
+		p.calm = 0
 		return most
 	case n > 1 && used < quiet*float64(n/2):
-		if p.quiet++; p.quiet >= quietFor {
-			p.quiet = 0
+		if p.calm++; p.calm >= quietFor {
+			p.calm = 0
 			return n / 2
 		}
 	default:
-		p.quiet = 0
+		p.calm = 0
 	}
 	return n
 }

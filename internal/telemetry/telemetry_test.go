@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatelodge/gatelodge/authz"
@@ -102,6 +103,30 @@ func TestRecordsThatWaitAreWrittenTogether(t *testing.T) {
 	if w.records != 1000 || a.Dropped() != 0 || w.writes > 20 {
 		t.Errorf("%d records in %d writes, %d dropped", w.records, w.writes, a.Dropped())
 	}
+}
+
+// A record that comes alone is written at once. Of those that come faster than
+// they are worth a write each, none is lost, and the end waits for nothing.
+func TestRecordsThatComeFastAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w counting
+		a := NewAudit(&w, 1, time.Now)
+		a.Observe(someRequest, someDecision, 0)
+		synctest.Wait()
+		if w.records != 1 {
+			t.Errorf("the first waits: %d written", w.records)
+		}
+		const records, apart = 1000, 100 * time.Microsecond
+		for range records {
+			time.Sleep(apart)
+			a.Observe(someRequest, someDecision, 0)
+		}
+		began := time.Now()
+		a.Close()
+		if most := 2 + int(records*apart/auditPause); w.records != 1+records || w.writes > most || time.Since(began) > 0 {
+			t.Errorf("%d records in %d writes, at most %d are wanted; the end took %v", w.records, w.writes, most, time.Since(began))
+		}
+	})
 }
 
 func TestAdmin(t *testing.T) {
