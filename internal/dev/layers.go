@@ -19,7 +19,8 @@ const module = "github.com/gatelodge/gatelodge"
 var mayImport = map[string][]string{
 	"authz":               {},
 	"internal/expression": {"authz"},
-	"envoy":               {"authz"},
+	"envoy":               {"authz", "internal/unary"},
+	"internal/unary":      {},
 	"providers":           {"authz", "internal/tokenstore"},
 }
 
