@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/mem"
-
 	"github.com/gatelodge/gatelodge/authz"
 )
 
@@ -23,38 +21,36 @@ type Observer interface {
 	Observe(q *authz.Request, d *authz.Decision, took time.Duration)
 }
 
-// check is the whole trip of one request: read, decide, tell, answer. Whatever
-// panics on the way, the answer is a denial.
-func (s *Server) check(ctx context.Context, t *trip) (a *answer) {
+// check is the whole trip of one request: read, decide, tell, answer. It appends
+// the answer to b. Whatever panics on the way, the answer is a denial.
+func (s *Server) check(ctx context.Context, data []byte, t *trip, b []byte) (answer []byte) {
 	if !s.enter() {
-		return s.shed(t)
+		return s.shed(t, b)
 	}
 	defer func() {
 		s.leave()
 		if p := recover(); p != nil {
 			t.d = panicked(p)
-			a = s.answer(&t.q, &t.d)
+			answer = s.answer(b, &t.q, &t.d)
 		}
 	}()
 
 	start := s.now()
-	data := t.in.data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer data.Free()
-	t.d = s.decide(ctx, data.ReadOnlyData(), t, start)
+	t.d = s.decide(ctx, data, t, start)
 	if s.observer != nil {
 		s.observer.Observe(&t.q, &t.d, s.now().Sub(start))
 	}
-	return s.answer(&t.q, &t.d)
+	return s.answer(b, &t.q, &t.d)
 }
 
 // shed answers a check that is one too many, without a look at it.
-func (s *Server) shed(t *trip) *answer {
+func (s *Server) shed(t *trip, b []byte) []byte {
 	t.q = authz.Request{Headers: t.q.Headers[:0], Context: t.q.Context[:0]}
 	t.d = authz.Decision{ID: authz.NewDecisionID(), Reason: authz.ReasonOverload, RetryAfter: time.Second}
 	if s.observer != nil {
 		s.observer.Observe(&t.q, &t.d, 0)
 	}
-	return s.answer(&t.q, &t.d)
+	return s.answer(b, &t.q, &t.d)
 }
 
 // decide reads a check and has it decided.
@@ -77,7 +73,7 @@ func panicked(p any) authz.Decision {
 
 // trip is what one check needs of memory, used again for the next.
 type trip struct {
-	in   frame
+	in   frame // as grpc-go has it
 	q    authz.Request
 	d    authz.Decision
 	room authz.Room
@@ -85,8 +81,8 @@ type trip struct {
 
 var trips = sync.Pool{New: func() any { return new(trip) }}
 
-// answer renders a decision with the policy that made it.
-func (s *Server) answer(q *authz.Request, d *authz.Decision) *answer {
+// answer appends a decision, rendered with the policy that made it.
+func (s *Server) answer(b []byte, q *authz.Request, d *authz.Decision) []byte {
 	p := d.Policy
 	if p == nil {
 		// Decided before any policy was asked, or not decided at all: whatever
@@ -101,9 +97,7 @@ func (s *Server) answer(q *authz.Request, d *authz.Decision) *answer {
 		r = render(p)
 		s.rendered.Store(r)
 	}
-	a := answers.Get().(*answer)
-	*a = r.write((*a)[:0], q, d)
-	return a
+	return r.write(b, q, d)
 }
 
 var noPolicy = authz.Policy{Realm: "gatelodge"}

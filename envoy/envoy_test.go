@@ -35,6 +35,13 @@ type deciderFunc func(context.Context, authz.Request) authz.Decision
 
 func (f deciderFunc) Decide(ctx context.Context, q authz.Request) authz.Decision { return f(ctx, q) }
 
+// onBoth runs a test on each transport.
+func onBoth(t *testing.T, test func(t *testing.T, o Options)) {
+	t.Helper()
+	t.Run("grpc-go", func(t *testing.T) { test(t, Options{}) })
+	t.Run("lean", func(t *testing.T) { test(t, Options{Lean: true}) })
+}
+
 // dial serves decider and returns a client as Envoy is one.
 func dial(t *testing.T, decider Decider, o Options) *grpc.ClientConn {
 	t.Helper()
@@ -78,66 +85,70 @@ var policy = &authz.Policy{
 var alice = &authz.Identity{User: "alice", Email: "alice@example.com", Groups: []string{"eng", "a,b", "ops"}, Client: "cli", TokenID: "t1"}
 
 func TestCheckOverGRPC(t *testing.T) {
-	var got authz.Request
-	conn := dial(t, deciderFunc(func(_ context.Context, q authz.Request) authz.Decision {
-		got = q.Clone()
-		return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice, Reason: authz.ReasonVerified}
-	}), Options{})
-	answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(map[string]string{"authorization": "Bearer x"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.GetStatus().GetCode() != int32(codes.OK) || answer.GetOkResponse().GetHeaders()[0].GetHeader().GetValue() != "alice" {
-		t.Errorf("answer: %v", answer)
-	}
-	want := authz.Request{
-		Method: "GET", Host: "api.example.com", Path: "/rest/api/content/?limit=1", Scheme: "https",
-		Headers: []authz.Header{{Name: "authorization", Value: "Bearer x"}},
-	}
-	if got.Source.String() != "192.0.2.7" {
-		t.Errorf("source: %v", got.Source)
-	}
-	if got.Method != want.Method || got.Path != want.Path || got.Host != want.Host || !slices.Equal(got.Headers, want.Headers) {
-		t.Errorf("got %+v", got)
-	}
+	onBoth(t, func(t *testing.T, o Options) {
+		var got authz.Request
+		conn := dial(t, deciderFunc(func(_ context.Context, q authz.Request) authz.Decision {
+			got = q.Clone()
+			return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice, Reason: authz.ReasonVerified}
+		}), o)
+		answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(map[string]string{"authorization": "Bearer x"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.GetStatus().GetCode() != int32(codes.OK) || answer.GetOkResponse().GetHeaders()[0].GetHeader().GetValue() != "alice" {
+			t.Errorf("answer: %v", answer)
+		}
+		want := authz.Request{
+			Method: "GET", Host: "api.example.com", Path: "/rest/api/content/?limit=1", Scheme: "https",
+			Headers: []authz.Header{{Name: "authorization", Value: "Bearer x"}},
+		}
+		if got.Source.String() != "192.0.2.7" {
+			t.Errorf("source: %v", got.Source)
+		}
+		if got.Method != want.Method || got.Path != want.Path || got.Host != want.Host || !slices.Equal(got.Headers, want.Headers) {
+			t.Errorf("got %+v", got)
+		}
 
-	health, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"})
-	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_SERVING {
-		t.Errorf("health: %v, %v", health, err)
-	}
+		health, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"})
+		if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			t.Errorf("health: %v, %v", health, err)
+		}
+	})
 }
 
 // Whatever a decider does, the answer is no gRPC error and no yes.
 func TestPromises(t *testing.T) {
-	for name, decide := range map[string]deciderFunc{
-		"panics":             func(context.Context, authz.Request) authz.Decision { panic("with a secret in it") },
-		"nil panic":          func(context.Context, authz.Request) authz.Decision { panic(errors.New("x")) },
-		"zero":               func(context.Context, authz.Request) authz.Decision { return authz.Decision{} },
-		"allowed, no policy": func(context.Context, authz.Request) authz.Decision { return authz.Decision{Outcome: authz.Allowed} },
-		"answered, no policy": func(context.Context, authz.Request) authz.Decision {
-			return authz.Decision{Outcome: authz.Answered, Document: []byte("{}")}
-		},
-		"user that is no header value": func(context.Context, authz.Request) authz.Decision {
-			return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: &authz.Identity{User: "a\r\nb"}}
-		},
-		"empty user": func(context.Context, authz.Request) authz.Decision {
-			return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: &authz.Identity{}}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			conn := dial(t, decide, Options{})
-			answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
-			if err != nil {
-				t.Fatalf("a gRPC error: %v", err)
-			}
-			if answer.GetStatus().GetCode() == 0 || answer.GetOkResponse() != nil || answer.GetDeniedResponse().GetStatus().GetCode() < 400 {
-				t.Errorf("not a denial: %v", answer)
-			}
-			if strings.Contains(answer.String(), "secret") {
-				t.Errorf("tells of the panic: %v", answer)
-			}
-		})
-	}
+	onBoth(t, func(t *testing.T, o Options) {
+		for name, decide := range map[string]deciderFunc{
+			"panics":             func(context.Context, authz.Request) authz.Decision { panic("with a secret in it") },
+			"nil panic":          func(context.Context, authz.Request) authz.Decision { panic(errors.New("x")) },
+			"zero":               func(context.Context, authz.Request) authz.Decision { return authz.Decision{} },
+			"allowed, no policy": func(context.Context, authz.Request) authz.Decision { return authz.Decision{Outcome: authz.Allowed} },
+			"answered, no policy": func(context.Context, authz.Request) authz.Decision {
+				return authz.Decision{Outcome: authz.Answered, Document: []byte("{}")}
+			},
+			"user that is no header value": func(context.Context, authz.Request) authz.Decision {
+				return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: &authz.Identity{User: "a\r\nb"}}
+			},
+			"empty user": func(context.Context, authz.Request) authz.Decision {
+				return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: &authz.Identity{}}
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				conn := dial(t, decide, o)
+				answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
+				if err != nil {
+					t.Fatalf("a gRPC error: %v", err)
+				}
+				if answer.GetStatus().GetCode() == 0 || answer.GetOkResponse() != nil || answer.GetDeniedResponse().GetStatus().GetCode() < 400 {
+					t.Errorf("not a denial: %v", answer)
+				}
+				if strings.Contains(answer.String(), "secret") {
+					t.Errorf("tells of the panic: %v", answer)
+				}
+			})
+		}
+	})
 }
 
 // record keeps what it is told.
@@ -168,20 +179,22 @@ func (r *record) of(m *authv3.CheckResponse) *authz.Decision {
 // What is not decided by an engine has an id of its own as well, which the
 // caller and the record share.
 func TestEveryDenialCanBeFound(t *testing.T) {
-	var told record
-	conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision { panic("x") }), Options{Observer: &told})
-	seen := map[string]bool{}
-	for range 3 {
-		answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
-		if err != nil {
-			t.Fatal(err)
+	onBoth(t, func(t *testing.T, o Options) {
+		var told record
+		conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision { panic("x") }), Options{Observer: &told, Lean: o.Lean})
+		seen := map[string]bool{}
+		for range 3 {
+			answer, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := told.of(answer)
+			if d == nil || d.Reason != authz.ReasonPanic || seen[d.ID.String()] {
+				t.Fatalf("%v is recorded as %+v", answer, d)
+			}
+			seen[d.ID.String()] = true
 		}
-		d := told.of(answer)
-		if d == nil || d.Reason != authz.ReasonPanic || seen[d.ID.String()] {
-			t.Fatalf("%v is recorded as %+v", answer, d)
-		}
-		seen[d.ID.String()] = true
-	}
+	})
 }
 
 type fallen struct{}
@@ -190,43 +203,61 @@ func (fallen) Observe(*authz.Request, *authz.Decision, time.Duration) { panic("x
 
 // Who is told of decisions can neither let anybody through nor end the server.
 func TestAPanickingObserverDenies(t *testing.T) {
-	allow := deciderFunc(func(context.Context, authz.Request) authz.Decision {
-		return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice}
-	})
-	client := authv3.NewAuthorizationClient(dial(t, allow, Options{Observer: fallen{}, MaxInFlight: 1}))
-	for range 3 { // the place in flight is given back
-		answer, err := client.Check(t.Context(), checkOf(nil))
-		if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 || strings.Contains(answer.String(), "alice") {
-			t.Fatalf("%v, %v", answer, err)
+	onBoth(t, func(t *testing.T, o Options) {
+		allow := deciderFunc(func(context.Context, authz.Request) authz.Decision {
+			return authz.Decision{Outcome: authz.Allowed, Policy: policy, Identity: alice}
+		})
+		client := authv3.NewAuthorizationClient(dial(t, allow, Options{Observer: fallen{}, MaxInFlight: 1, Lean: o.Lean}))
+		for range 3 { // the place in flight is given back
+			answer, err := client.Check(t.Context(), checkOf(nil))
+			if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 || strings.Contains(answer.String(), "alice") {
+				t.Fatalf("%v, %v", answer, err)
+			}
 		}
-	}
+	})
 }
 
 func TestLoadIsShedAsDenial(t *testing.T) {
-	hold, entered := make(chan struct{}), make(chan struct{}, 1)
+	onBoth(t, func(t *testing.T, o Options) {
+		hold, entered := make(chan struct{}), make(chan struct{}, 1)
+		var told record
+		conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision {
+			entered <- struct{}{}
+			<-hold
+			return authz.Decision{}
+		}), Options{MaxInFlight: 1, Observer: &told, Lean: o.Lean})
+		client := authv3.NewAuthorizationClient(conn)
+		first := make(chan error, 1)
+		go func() {
+			_, err := client.Check(t.Context(), checkOf(nil))
+			first <- err
+		}()
+		<-entered
+		answer, err := client.Check(t.Context(), checkOf(nil))
+		if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
+			t.Errorf("got %v, %v", answer, err)
+		}
+		if d := told.of(answer); d == nil || d.Reason != authz.ReasonOverload {
+			t.Errorf("recorded as %+v", d)
+		}
+		close(hold)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the lean transport has no room for is shed as everything else is.
+func TestNoRoomIsADenial(t *testing.T) {
 	var told record
-	conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision {
-		entered <- struct{}{}
-		<-hold
-		return authz.Decision{}
-	}), Options{MaxInFlight: 1, Observer: &told})
-	client := authv3.NewAuthorizationClient(conn)
-	first := make(chan error, 1)
-	go func() {
-		_, err := client.Check(t.Context(), checkOf(nil))
-		first <- err
-	}()
-	<-entered
-	answer, err := client.Check(t.Context(), checkOf(nil))
-	if err != nil || answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
-		t.Errorf("got %v, %v", answer, err)
+	s := NewServer(nil, Options{Lean: true, Observer: &told})
+	out, err := s.leanBusy(t.Context(), nil, nil)
+	var m authv3.CheckResponse
+	if err != nil || proto.Unmarshal(out, &m) != nil || m.GetDeniedResponse().GetStatus().GetCode() != 503 || m.GetStatus().GetCode() == 0 {
+		t.Errorf("%v, %v", &m, err)
 	}
-	if d := told.of(answer); d == nil || d.Reason != authz.ReasonOverload {
+	if d := told.of(&m); d == nil || d.Reason != authz.ReasonOverload {
 		t.Errorf("recorded as %+v", d)
-	}
-	close(hold)
-	if err := <-first; err != nil {
-		t.Error(err)
 	}
 }
 
@@ -241,40 +272,42 @@ func TestEmptyAnswerIsNoAnswer(t *testing.T) {
 
 // Nothing of a server goes on after Stop, even with a check that does not end.
 func TestStopLeavesNothing(t *testing.T) {
-	realtest.NothingLeft(t)
-	hold, entered := make(chan struct{}), make(chan struct{})
-	l := bufconn.Listen(1 << 20)
-	s := NewServer(deciderFunc(func(ctx context.Context, _ authz.Request) authz.Decision {
-		close(entered)
-		<-hold
-		return authz.Decision{}
-	}), Options{DrainDelay: time.Millisecond})
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	asked := make(chan error, 1)
-	go func() {
-		_, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
-		asked <- err
-	}()
-	<-entered
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	stopped := make(chan struct{})
-	go func() { s.Stop(ctx); close(stopped) }()
-	if err := <-asked; err == nil {
-		t.Error("a check that did not end was answered")
-	}
-	close(hold)
-	<-stopped
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
-	_ = conn.Close()
+	onBoth(t, func(t *testing.T, o Options) {
+		realtest.NothingLeft(t)
+		hold, entered := make(chan struct{}), make(chan struct{})
+		l := bufconn.Listen(1 << 20)
+		s := NewServer(deciderFunc(func(ctx context.Context, _ authz.Request) authz.Decision {
+			close(entered)
+			<-hold
+			return authz.Decision{}
+		}), Options{DrainDelay: time.Millisecond, Lean: o.Lean})
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan error, 1)
+		go func() {
+			_, err := authv3.NewAuthorizationClient(conn).Check(t.Context(), checkOf(nil))
+			asked <- err
+		}()
+		<-entered
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		stopped := make(chan struct{})
+		go func() { s.Stop(ctx); close(stopped) }()
+		if err := <-asked; err == nil {
+			t.Error("a check that did not end was answered")
+		}
+		close(hold)
+		<-stopped
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		_ = conn.Close()
+	})
 }
 
 // respond renders a decision and reads it back with Envoy's own types.

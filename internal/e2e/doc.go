@@ -18,6 +18,9 @@
 //	published_test.go   the same of examples/envoy, as it is given to everybody
 //	reload_test.go      the file changes under traffic
 //	running_test.go     drained, restarted, killed, under load
+//	overload_test.go    more than there is room for, and peers that are no Envoy
+//
+// The last two run on each transport that checks can come over.
 //
 // The parts of the picture:
 //

@@ -51,6 +51,7 @@ type gatelodge struct {
 	grpc, admin string // host:port
 	signal      string // that Stop sends; "": SIGTERM
 	audit       string // file of the record; none
+	lean        bool   // the transport is our own
 }
 
 // serve starts `gatelodge serve` with a configuration whose listen part is
@@ -62,6 +63,32 @@ func serve(t testing.TB, config string) *gatelodge {
 	g.start(t)
 	return g
 }
+
+// onBothTransports runs a test on servers of each transport, at the same time:
+// in one of the places for parallel tests, as most of it is waiting.
+func onBothTransports(t *testing.T, test func(t *testing.T, serve starter)) {
+	t.Helper()
+	t.Parallel()
+	var both sync.WaitGroup
+	defer both.Wait()
+	for name, lean := range map[string]bool{"grpc-go": false, "lean": true} {
+		both.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				test(t, func(t testing.TB, config string) *gatelodge {
+					t.Helper()
+					g := newGatelodge(t, config)
+					g.lean = lean
+					g.write(t, config)
+					g.start(t)
+					return g
+				})
+			})
+		})
+	}
+}
+
+// A starter is serve, or does as it does.
+type starter func(t testing.TB, config string) *gatelodge
 
 // serveRecorded is serve, with a record of the decisions.
 func serveRecorded(t testing.TB, config string) *gatelodge {
@@ -87,7 +114,7 @@ func newGatelodge(t testing.TB, config string) *gatelodge {
 // write replaces the configuration file.
 func (g *gatelodge) write(t testing.TB, config string) {
 	t.Helper()
-	text := fmt.Sprintf("listen: {grpc: %q, admin: %q}\nlog: {audit: {file: %q}}\n%s", g.grpc, g.admin, g.audit, config)
+	text := fmt.Sprintf("listen: {grpc: %q, admin: %q, lean_transport: %t}\nlog: {audit: {file: %q}}\n%s", g.grpc, g.admin, g.lean, g.audit, config)
 	tmp := g.config + ".new"
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

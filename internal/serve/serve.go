@@ -153,7 +153,7 @@ func (s *server) Observe(q *authz.Request, d *authz.Decision, took time.Duration
 // new connections, then the checks that are under way.
 func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) error {
 	c := s.gate.Config()
-	options := envoy.Options{MaxInFlight: c.Limits.InFlight, DrainDelay: c.Limits.DrainDelay, Observer: s}
+	options := envoy.Options{MaxInFlight: c.Limits.InFlight, DrainDelay: c.Limits.DrainDelay, Observer: s, Lean: c.Listen.Lean}
 	if c.Listen.TLS != nil {
 		options.TLS = s.tls.server()
 	}
@@ -274,6 +274,7 @@ func atNextStart(old, c *config.Config) (keys []string) {
 	}{
 		{"listen.grpc", old.Listen.GRPC, c.Listen.GRPC},
 		{"listen.admin", old.Listen.Admin, c.Listen.Admin},
+		{"listen.lean_transport", old.Listen.Lean, c.Listen.Lean},
 		{"listen.events", old.Listen.Events, c.Listen.Events},
 		{"cache", old.Cache, c.Cache},
 		{"limits", old.Limits, c.Limits},

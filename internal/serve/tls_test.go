@@ -100,6 +100,16 @@ func (a *authority) check(t *testing.T, address string, own *tls.Certificate) (s
 // files are read again when they change, and what is wrong with them leaves the
 // old ones in use.
 func TestTLS(t *testing.T) {
+	for name, lean := range map[string]bool{"grpc-go": false, "lean": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testTLS(t, lean)
+		})
+	}
+}
+
+func testTLS(t *testing.T, lean bool) {
+	t.Helper()
 	ours, foreign := newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
 	write := func(name string, text []byte) {
@@ -121,7 +131,7 @@ func TestTLS(t *testing.T) {
 	write("key.pem", key)
 	write("ca.pem", ours.pem)
 	text := strings.Replace(configFor(providertest.NewIssuer(t), ""), `listen: {grpc: "127.0.0.1:0",`, fmt.Sprintf(
-		`listen: {tls: {cert_file: %[1]q, key_file: %[2]q, client_ca_file: %[3]q}, grpc: "127.0.0.1:0",`,
+		`listen: {lean_transport: %t, tls: {cert_file: %q, key_file: %q, client_ca_file: %q}, grpc: "127.0.0.1:0",`, lean,
 		filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem")), 1)
 	l := start(t, text)
 
