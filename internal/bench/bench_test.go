@@ -33,14 +33,14 @@ func TestQuick(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range workloads {
-		if !strings.Contains(out.String(), "| "+w.name+" | **") {
+		if !strings.Contains(out.String(), "| "+w.name+" | "+leanName+" | **") {
 			t.Errorf("no row for %s in\n%s", w.name, &out)
 		}
 	}
 	if !strings.Contains(out.String(), "were still remembered") || strings.Contains(out.String(), " 0.00 %") {
 		t.Errorf("nothing of the flood in\n%s", &out)
 	}
-	for _, name := range []string{"| hot token | " + gatelodgeName, nothingName, jwtCachedName, "1000 requests a second"} {
+	for _, name := range []string{"| hot token | " + gatelodgeName + " |", nothingName, jwtCachedName, "1000 requests a second"} {
 		if !strings.Contains(out.String(), name) {
 			t.Errorf("nothing of %s in\n%s", name, &out)
 		}

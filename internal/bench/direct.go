@@ -11,12 +11,6 @@ import (
 // Envoy.
 const inFlight = 32
 
-// The contestants of every comparison.
-const (
-	gatelodgeName = "gatelodge"
-	noopName      = "no-op"
-)
-
 // direct compares the servers on one workload, without Envoy: the captured
 // check is sent by us.
 func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
@@ -24,26 +18,21 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 		return nil, err
 	}
 	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, l.options.checks)
-	gatelodge, err := l.startGatelodge(ctx, w)
+	servers, err := l.start(ctx, w)
+	defer func() { stop(servers) }()
 	if err != nil {
 		return nil, err
 	}
-	defer gatelodge.stop()
-	noop, err := l.startOther(ctx, w)
-	if err != nil {
-		return nil, err
-	}
-	defer noop.stop()
 	c := l.check(w)
 	var contestants []*contestant
 	calls := l.asked.count()
-	for _, s := range []*server{gatelodge, noop} {
+	for _, s := range servers {
 		sender, err := dial(s.address, c)
 		if err != nil {
 			return nil, err
 		}
 		defer sender.close()
-		if s == gatelodge {
+		if s.name != noopName {
 			if _, err := sender.run(c, warm[:min(len(warm), 200)], 1, judgeWhole); err != nil {
 				return nil, fmt.Errorf("%s is not timed: %w", w.name, err)
 			}
@@ -56,10 +45,9 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 			send: func(list []request) ([]time.Duration, error) { return sender.run(c, list, inFlight, s.judge) },
 		})
 	}
-	contestants[1].name = noopName // also where another build takes its place
 	result, err := compare(w, contestants, rounds)
 	if err == nil && w.opaque && l.options.against == "" {
-		err = l.asked.askedOnce(calls, append(warm, slices.Concat(rounds...)...))
+		err = l.asked.askedOnce(calls, len(servers)-1, append(warm, slices.Concat(rounds...)...))
 	}
 	return result, err
 }

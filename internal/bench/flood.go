@@ -35,7 +35,7 @@ func (l *lab) flood(ctx context.Context) (*flooded, error) {
 	}
 	w := &workload{name: "flood", rules: 20, opaque: true}
 	good := l.requests(&workload{}, sequence(l.options.tokens))
-	s, err := l.startGatelodge(ctx, w)
+	s, err := l.startGatelodge(ctx, w, gatelodgeName)
 	if err != nil {
 		return nil, err
 	}

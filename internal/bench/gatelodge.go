@@ -25,7 +25,7 @@ func build(ctx context.Context, dir string) (string, error) {
 // configuration is a Gatelodge with everything switched on: two providers to
 // choose from, rules in front of the one that matches, every identity header,
 // a record of decisions with a sample of the allowed.
-func (l *lab) configuration(w *workload) string {
+func (l *lab) configuration(w *workload, name string) string {
 	var b strings.Builder
 	allow := "providers: [staff, partner], allow: {groups: [wiki-users], scopes: [read]}"
 	if w.local {
@@ -38,7 +38,7 @@ func (l *lab) configuration(w *workload) string {
 		allow = "providers: [staff, legacy], allow: {groups: [wiki-users], scopes: [read]}"
 	}
 	fmt.Fprintf(&b, `
-listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
+listen: {grpc: "127.0.0.1:0", admin: "127.0.0.1:0", lean_transport: %t}
 limits: {drain_delay: 0s}
 headers: {user: %s, email: x-forwarded-email, groups: x-forwarded-groups, provider: x-forwarded-provider, subject: x-forwarded-subject}
 log: {audit: {file: %q, allow_sample: 0.01}}
@@ -46,7 +46,7 @@ providers:
   - {name: partner, type: oidc, issuer: "https://partner.bench.example", audiences: [api], endpoints: {jwks: %q}}
   - {name: staff, type: oidc, issuer: %q, audiences: [api], groups: [groups], endpoints: {jwks: %q}}
 %srules:
-`, userHeader, filepath.Join(l.dir, "audit.log"), l.issuer.keys, issuerName, l.issuer.keys, opaque)
+`, name == leanName, userHeader, filepath.Join(l.dir, name+" audit.log"), l.issuer.keys, issuerName, l.issuer.keys, opaque)
 	for n := range w.rules {
 		fmt.Fprintf(&b, "  - {name: space-%d, match: {paths: [/spaces/%d/**], methods: [GET, POST]}, allow: {groups: [space-%d]}}\n", n, n, n)
 	}
@@ -64,36 +64,69 @@ type server struct {
 	judge   judge
 }
 
+// The contestants of every comparison. Another build takes the no-op's place, and
+// its name, for -against.
+const (
+	gatelodgeName = "gatelodge"
+	leanName      = "gatelodge lean" // with listen.lean_transport
+	noopName      = "no-op"
+)
+
+// start starts the servers of a comparison. They are to be stopped, whatever
+// the error is.
+func (l *lab) start(ctx context.Context, w *workload) (list []*server, err error) {
+	for _, name := range []string{gatelodgeName, leanName, noopName} {
+		var s *server
+		switch {
+		case name == leanName && l.options.against != "":
+			continue
+		case name == noopName && l.options.against == "":
+			s, err = l.startNoop(ctx)
+		case name == noopName:
+			s, err = l.serve(ctx, w, name, l.options.against, "serve", "--config")
+		default:
+			s, err = l.startGatelodge(ctx, w, name)
+		}
+		if err != nil {
+			return list, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func stop(list []*server) {
+	for _, s := range list {
+		s.stop()
+	}
+}
+
 // startGatelodge starts the real server.
-func (l *lab) startGatelodge(ctx context.Context, w *workload) (*server, error) {
+func (l *lab) startGatelodge(ctx context.Context, w *workload, name string) (*server, error) {
 	folder := l.options.profiles
 	if folder == "" {
-		return l.serve(ctx, w, l.binary, "serve", "--config")
+		return l.serve(ctx, w, name, l.binary, "serve", "--config")
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	name := strings.NewReplacer(" ", "-", ",", "").Replace(w.name)
-	return l.serve(ctx, w, self, "profiled", filepath.Join(folder, name))
-}
-
-// startOther starts what Gatelodge is compared to: the no-op, or another build.
-func (l *lab) startOther(ctx context.Context, w *workload) (*server, error) {
-	if l.options.against == "" {
-		return l.startNoop(ctx)
-	}
-	return l.serve(ctx, w, l.options.against, "serve", "--config")
+	profile := strings.NewReplacer(" ", "-", ",", "").Replace(w.name + " " + name)
+	return l.serve(ctx, w, name, self, "profiled", filepath.Join(folder, profile))
 }
 
 // serve starts a program that serves by the configuration named in its last
 // argument, and returns once its providers' keys are there.
-func (l *lab) serve(ctx context.Context, w *workload, program string, args ...string) (*server, error) {
-	file := filepath.Join(l.dir, "gatelodge.yaml")
-	if err := os.WriteFile(file, []byte(l.configuration(w)), 0o600); err != nil {
+func (l *lab) serve(ctx context.Context, w *workload, name, program string, args ...string) (*server, error) {
+	file := filepath.Join(l.dir, name+".yaml")
+	transport := name
+	if l.options.lean {
+		transport = leanName
+	}
+	if err := os.WriteFile(file, []byte(l.configuration(w, transport)), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := launch(ctx, l.dir, gatelodgeName, program, append(args, file)...)
+	p, err := launch(ctx, l.dir, name, program, append(args, file)...)
 	if err != nil {
 		return nil, err
 	}

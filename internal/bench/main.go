@@ -52,6 +52,7 @@ type options struct {
 	profiles string // folder for a CPU profile of each workload; "": none
 	against  string // another gatelodge binary, in the place of the no-op
 	binary   string // in the place of the one that the tree makes
+	lean     bool   // only with the lean transport
 	write    bool   // the results are kept
 	quick    bool   // only to see that all works
 }
@@ -66,6 +67,7 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.profiles, "profile", "", "a `folder` for profiles of gatelodge, of CPU time and allocations, one of each a workload")
 	f.StringVar(&o.against, "against", "", "another gatelodge `binary`, to be compared to instead of the no-op")
 	f.StringVar(&o.binary, "binary", "", "the gatelodge `binary` to measure, instead of one built from the tree")
+	f.BoolVar(&o.lean, "lean", false, "have every gatelodge use the lean transport, also the one that is compared to")
 	f.BoolVar(&o.write, "write", false, "keep the results in internal/bench/RESULTS.md and README.md")
 	f.BoolVar(&o.quick, "quick", false, "a short run that shows that all works; its numbers mean nothing")
 	if err := f.Parse(args); err != nil {

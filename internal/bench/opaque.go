@@ -91,13 +91,13 @@ func (l *lab) opaque() (*asked, error) {
 
 // askedOnce returns an error unless there was one call for each of the tokens
 // that were sent since before, and none more.
-func (a *asked) askedOnce(before int64, list []request) error {
+func (a *asked) askedOnce(before int64, servers int, list []request) error {
 	distinct := map[string]bool{}
 	for i := range list {
 		distinct[list[i].credential] = true
 	}
-	if calls := a.calls.Load() - before; calls != int64(len(distinct)) {
-		return fmt.Errorf("%d calls of the provider for %d tokens", calls, len(distinct))
+	if calls := a.calls.Load() - before; calls != int64(servers*len(distinct)) {
+		return fmt.Errorf("%d calls of the provider for %d tokens, by %d servers", calls, len(distinct), servers)
 	}
 	return nil
 }

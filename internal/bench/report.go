@@ -14,14 +14,14 @@ func p99(s *sample) time.Duration       { return s.p99 }
 // directTable is the comparison of the servers alone, in Markdown.
 func directTable(list []*comparison) string {
 	t := table{
-		"workload", "ratio to no-op", "spread", "CPU µs", "no-op CPU µs", "p50 µs", "no-op p50", "p99 µs", "no-op p99", "RSS MB",
+		"workload", "server", "CPU, ratio to no-op", "spread", "CPU µs", "p50 µs", "p99 µs", "RSS MB",
 	}.head()
 	for _, c := range list {
-		g, n := c.of(gatelodgeName), c.of(noopName)
-		mid, low, high := c.ratio(g, serverCPU)
-		t.row(c.workload.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high),
-			micros(median(g, serverCPU)), micros(median(n, serverCPU)), micros(median(g, p50)), micros(median(n, p50)),
-			micros(median(g, p99)), micros(median(n, p99)), megabytes(g.memory))
+		for _, s := range c.series {
+			mid, low, high := c.ratio(s, serverCPU)
+			t.row(c.workload.name, s.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high),
+				micros(median(s, serverCPU)), micros(median(s, p50)), micros(median(s, p99)), megabytes(s.memory))
+		}
 	}
 	return t.String()
 }
@@ -42,15 +42,16 @@ func throughTable(list []*comparison) string {
 
 // fixedTable is the comparison at a fixed rate.
 func fixedTable(list []*comparison) string {
-	t := table{"workload", "server CPU, ratio to no-op", "spread", "CPU with Envoy, ratio", "p50, ratio", "p99, ratio", "p50 µs", "p99 µs", "server CPU µs"}.head()
+	t := table{"workload", "server", "server CPU, ratio to no-op", "spread", "CPU with Envoy, ratio", "p50, ratio", "p99, ratio", "p50 µs", "p99 µs", "server CPU µs"}.head()
 	for _, c := range list {
-		g := c.of(gatelodgeName)
-		mid, low, high := c.ratio(g, serverCPU)
-		total, _, _ := c.ratio(g, totalCPU)
-		half, _, _ := c.ratio(g, p50)
-		most, _, _ := c.ratio(g, p99)
-		t.row(c.workload.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high), fmt.Sprintf("%.2f", total),
-			fmt.Sprintf("%.2f", half), fmt.Sprintf("%.2f", most), micros(median(g, p50)), micros(median(g, p99)), micros(median(g, serverCPU)))
+		for _, s := range c.series {
+			mid, low, high := c.ratio(s, serverCPU)
+			total, _, _ := c.ratio(s, totalCPU)
+			half, _, _ := c.ratio(s, p50)
+			most, _, _ := c.ratio(s, p99)
+			t.row(c.workload.name, s.name, fmt.Sprintf("**%.2f**", mid), fmt.Sprintf("%.2f–%.2f", low, high), fmt.Sprintf("%.2f", total),
+				fmt.Sprintf("%.2f", half), fmt.Sprintf("%.2f", most), micros(median(s, p50)), micros(median(s, p99)), micros(median(s, serverCPU)))
+		}
 	}
 	return t.String()
 }

@@ -77,21 +77,34 @@ func between(text []byte, table string) []byte {
 	return bytes.Join([][]byte{before, []byte(tableBegins), []byte(table), []byte(tableEnds), after}, nil)
 }
 
-// summary is a row for each workload: ratios to the no-op alone.
+// summary is a row for each workload: ratios to the no-op alone, on the usual
+// transport and on the lean one.
 func (r *results) summary() string {
-	t := table{"requests with", "server CPU", "CPU with Envoy", "memory"}.head()
+	t := table{"requests with", "server CPU", "CPU with Envoy", "memory", "lean: server CPU", "lean: CPU with Envoy"}.head()
 	for _, c := range r.by["direct"] {
-		mid, _, _ := c.ratio(c.of(gatelodgeName), serverCPU)
-		through := "–"
-		for _, e := range r.by["envoy"] {
-			if e.workload == c.workload {
-				total, _, _ := e.ratio(e.of(gatelodgeName), totalCPU)
-				through = fmt.Sprintf("%.2f", total)
+		row := []string{c.workload.name}
+		for _, name := range []string{gatelodgeName, leanName} {
+			s := c.of(name)
+			mid, _, _ := c.ratio(s, serverCPU)
+			row = append(row, fmt.Sprintf("%.2f", mid), r.withEnvoy(c.workload, name))
+			if name == gatelodgeName {
+				row = append(row, megabytes(s.memory)+" MB")
 			}
 		}
-		t.row(c.workload.name, fmt.Sprintf("%.2f", mid), through, megabytes(c.of(gatelodgeName).memory)+" MB")
+		t.row(row...)
 	}
 	return t.String()
+}
+
+// withEnvoy is the ratio of a server's CPU and Envoy's, where that was measured.
+func (r *results) withEnvoy(w *workload, name string) string {
+	for _, c := range r.by["envoy"] {
+		if c.workload == w {
+			total, _, _ := c.ratio(c.of(name), totalCPU)
+			return fmt.Sprintf("%.2f", total)
+		}
+	}
+	return "–"
 }
 
 // conditions say when and on what it was measured.

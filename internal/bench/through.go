@@ -29,17 +29,17 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 		checks = 2 * perSecond
 	}
 	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, checks)
-	gatelodge, err := l.startGatelodge(ctx, w)
+	servers, err := l.start(ctx, w)
+	defer func() { stop(servers) }()
 	if err != nil {
 		return nil, err
 	}
-	defer gatelodge.stop()
-	noop, err := l.startOther(ctx, w)
-	if err != nil {
-		return nil, err
+	var fronts []front
+	behind := map[string]*process{}
+	for _, s := range servers {
+		fronts = append(fronts, front{Name: s.name, Authz: s.address})
+		behind[s.name] = s.process
 	}
-	defer noop.stop()
-	fronts := []front{{Name: noopName, Authz: noop.address}, {Name: gatelodgeName, Authz: gatelodge.address}}
 	if perSecond == 0 && !w.local {
 		fronts = append(fronts, front{Name: nothingName}, front{Name: jwtName, JWT: true}, front{Name: jwtCachedName, JWT: true, Cached: true})
 	}
@@ -49,7 +49,6 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 	}
 	defer p.stop()
 
-	servers := map[string]*process{gatelodgeName: gatelodge.process, noopName: noop.process}
 	var contestants []*contestant
 	for _, f := range fronts {
 		load, err := open(p.address[f.Name], l.verdictOf(f.Name))
@@ -64,7 +63,7 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 		if perSecond > 0 {
 			send = func(list []request) ([]time.Duration, error) { return load.fixed(list, perSecond) }
 		}
-		contestants = append(contestants, &contestant{name: f.Name, server: servers[f.Name], proxy: p.process, send: send})
+		contestants = append(contestants, &contestant{name: f.Name, server: behind[f.Name], proxy: p.process, send: send})
 	}
 	return compare(w, contestants, rounds)
 }
