@@ -7,7 +7,9 @@
 // has the whole trip on one page. Neither way builds Envoy's message tree: the
 // few fields that a decision uses are read off the wire, and the answer is
 // appended as bytes. What is not encoded as Envoy encodes it is read by the
-// generated code instead, so that both ways give one answer.
+// generated code instead, so that both ways give one answer. What carries checks
+// and answers is grpc-go (grpc.go) or, if asked for, internal/unary (lean.go);
+// nothing else knows which.
 //
 // The package keeps two promises, whatever happens:
 //
