@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -75,7 +76,7 @@ func (s CertificateSource) MarshalText() ([]byte, error) { return []byte(certifi
 
 // proven reports whether the request proves what the identity's token is bound
 // to. A bound token without its proof is as good as stolen.
-func (e *Engine) proven(q *Request, cred *Credential, d *Decision, now time.Time) (Reason, string) {
+func (e *Engine) proven(ctx context.Context, q *Request, cred *Credential, d *Decision, now time.Time) (Reason, string) {
 	b := d.Identity.Bound
 	if b == nil || b.KeyThumbprint == "" {
 		if cred.Kind == DPoP {
@@ -96,6 +97,7 @@ func (e *Engine) proven(q *Request, cred *Credential, d *Decision, now time.Time
 		case lines > 1:
 			return ReasonProof, "more than one DPoP proof"
 		}
+		TellSlow(ctx)
 		err := e.policy.Prover.Prove(Proof{
 			JWT: jwt, Token: cred.Secret, Thumbprint: b.KeyThumbprint,
 			Method: q.Method, Host: q.Host, Path: q.Path, Now: now,

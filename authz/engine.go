@@ -194,7 +194,7 @@ func (e *Engine) judge(ctx context.Context, q *Request, d *Decision, steps *Step
 		return rule.mode
 	}
 	steps.add("identity", StepOK, d.Identity.User)
-	if reason, detail := e.proven(q, &cred, d, now); reason != NoReason {
+	if reason, detail := e.proven(ctx, q, &cred, d, now); reason != NoReason {
 		d.Outcome, d.Reason, d.Detail = Unauthenticated, reason, detail
 		steps.add("binding", StepFailed, detail)
 		return rule.mode

@@ -54,6 +54,7 @@ func (e *Engine) identify(ctx context.Context, rule *compiledRule, cred Credenti
 			d.Outcome, d.Reason = Unauthenticated, ReasonNoOwner
 			return false
 		}
+		TellSlow(ctx)
 		proven, err := e.verify(ctx, key, owner, cred)
 		if err != nil {
 			refuse(d, owner.Name, err)

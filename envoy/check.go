@@ -44,7 +44,13 @@ func (s *Server) check(ctx context.Context, data []byte, t *trip, b []byte) (ans
 }
 
 // shed answers a check that is one too many, without a look at it.
-func (s *Server) shed(t *trip, b []byte) []byte {
+func (s *Server) shed(t *trip, b []byte) (answer []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.d = panicked(p)
+			answer = s.answer(b, &t.q, &t.d)
+		}
+	}()
 	t.q = authz.Request{Headers: t.q.Headers[:0], Context: t.q.Context[:0]}
 	t.d = authz.Decision{ID: authz.NewDecisionID(), Reason: authz.ReasonOverload, RetryAfter: time.Second}
 	if s.observer != nil {

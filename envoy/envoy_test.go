@@ -221,7 +221,8 @@ func TestLoadIsShedAsDenial(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		hold, entered := make(chan struct{}), make(chan struct{}, 1)
 		var told record
-		conn := dial(t, deciderFunc(func(context.Context, authz.Request) authz.Decision {
+		conn := dial(t, deciderFunc(func(ctx context.Context, _ authz.Request) authz.Decision {
+			authz.TellSlow(ctx)
 			entered <- struct{}{}
 			<-hold
 			return authz.Decision{}
@@ -259,6 +260,11 @@ func TestNoRoomIsADenial(t *testing.T) {
 	if d := told.of(&m); d == nil || d.Reason != authz.ReasonOverload {
 		t.Errorf("recorded as %+v", d)
 	}
+
+	s = NewServer(nil, Options{Lean: true, Observer: fallen{}})
+	if out, err = s.leanBusy(t.Context(), nil, nil); err != nil || proto.Unmarshal(out, &m) != nil || m.GetDeniedResponse().GetStatus().GetCode() != 503 {
+		t.Errorf("where nobody can be told: %v, %v", &m, err)
+	}
 }
 
 // An answer without a byte would be a yes: it never leaves the server.
@@ -277,6 +283,7 @@ func TestStopLeavesNothing(t *testing.T) {
 		hold, entered := make(chan struct{}), make(chan struct{})
 		l := bufconn.Listen(1 << 20)
 		s := NewServer(deciderFunc(func(ctx context.Context, _ authz.Request) authz.Decision {
+			authz.TellSlow(ctx)
 			close(entered)
 			<-hold
 			return authz.Decision{}

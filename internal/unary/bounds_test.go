@@ -147,7 +147,8 @@ func TestCallsAtOnce(t *testing.T) {
 	t.Parallel()
 	hold := make(chan struct{})
 	s := NewServer(Options{Methods: map[string]Method{
-		echoPath: func(_ context.Context, in, out []byte) ([]byte, error) {
+		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			<-hold
 			return append(out, in...), nil
 		},
@@ -175,29 +176,33 @@ func TestCallsAtOnce(t *testing.T) {
 // What is waited for too long is given up: time is counted in looks.
 func TestLook(t *testing.T) {
 	t.Parallel()
-	looks := func(c *conn, n int) {
+	looks := func(c *conn, n int, idle bool) {
+		for c.waiting.Load() != idle { // the reader is on its way there
+			time.Sleep(time.Millisecond)
+		}
 		for range n {
 			c.look()
 		}
 	}
 	for name, c := range map[string]struct {
+		idle  bool          // the reader expects nothing
 		do    func(p *peer) // then nothing more comes
 		looks int           // that it may take
 		want  func(p *peer) bool
 	}{
-		"half a frame": {func(p *peer) { _, _ = p.Write([]byte{0, 0, 8, 6}) }, partialLooks, (*peer).gone},
-		"half a block": {func(p *peer) {
+		"half a frame": {false, func(p *peer) { _, _ = p.Write([]byte{0, 0, 8, 6}) }, partialLooks, (*peer).gone},
+		"half a block": {false, func(p *peer) {
 			p.must(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: []byte{0x82}}))
 		}, partialLooks, (*peer).gone},
-		"half a call": {func(p *peer) {
+		"half a call": {true, func(p *peer) {
 			p.must(p.WriteData(p.open(false, headers()), false, message("x")[:2]))
 		}, partialLooks, func(p *peer) bool { return p.outcome(3).reset == http2.ErrCodeCancel }},
-		"a window that stays closed": {func(p *peer) {
+		"a window that stays closed": {true, func(p *peer) {
 			p.must(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
 			p.call("x")
 		}, blockedLooks, func(p *peer) bool { return p.outcome(3).reset == http2.ErrCodeCancel }},
-		"silence": {func(*peer) {}, quietLooks + pingLooks, (*peer).gone},
-		"no SETTINGS": {func(p *peer) {
+		"silence": {true, func(*peer) {}, quietLooks + pingLooks, (*peer).gone},
+		"no SETTINGS": {false, func(p *peer) {
 			_ = p.Close()
 			c, err := net.Dial("tcp", p.RemoteAddr().String())
 			p.must(err)
@@ -216,7 +221,7 @@ func TestLook(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			p.settle(t, s.of(t))
-			looks(s.of(t), c.looks+2)
+			looks(s.of(t), c.looks+2, c.idle)
 			if !c.want(p) {
 				t.Errorf("nothing happened")
 			}
@@ -228,7 +233,7 @@ func TestLook(t *testing.T) {
 		p.answered(t, "first")
 		for range 3 {
 			before := s.of(t).frames.Load()
-			looks(s.of(t), quietLooks)
+			looks(s.of(t), quietLooks, true)
 			p.until(func(f http2.Frame) bool {
 				ping, ok := f.(*http2.PingFrame)
 				if ok {
@@ -266,31 +271,51 @@ func (p *peer) settle(t *testing.T, c *conn) {
 }
 
 // Who asks and does not read is not read either, and let go in the end; its
-// answers do not pile up.
+// answers do not pile up. So it is whether the reader waits for it, or others do.
 func TestNeverReads(t *testing.T) {
 	t.Parallel()
 	answer := bytes.Repeat([]byte("x"), 8<<10)
-	s := NewServer(Options{Methods: map[string]Method{
-		echoPath: func(_ context.Context, _, out []byte) ([]byte, error) { return append(out, answer...), nil },
-	}})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		others bool // answer, and the reader goes on
+		calls  []int
+	}{
+		{false, []int{maxCalls - 1}},
+		{true, []int{maxOut / len(answer) / 2}},
+		{true, []int{maxCalls - 1, maxCalls - 1}}, // the second time nobody reads them
+	} {
+		neverReads(t, answer, c.others, c.calls)
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	p := connect(t, l.Addr().String(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: mostWindow})
+}
+
+func neverReads(t *testing.T, answer []byte, others bool, calls []int) {
+	t.Helper()
+	s := NewServer(Options{Methods: map[string]Method{
+		echoPath: func(ctx context.Context, _, out []byte) ([]byte, error) {
+			if others {
+				slow(ctx)
+			}
+			return append(out, answer...), nil
+		},
+	}})
+	address, served := serve(t, s)
+	p := connect(t, address, http2.Setting{ID: http2.SettingInitialWindowSize, Val: mostWindow})
 	p.must(p.WriteWindowUpdate(0, mostWindow-firstWindow))
 	_ = p.SetWriteDeadline(time.Now().Add(time.Second))
+	p.answered(t, string(answer))
+	c := s.of(t)
+	p.must(p.Conn.(*net.TCPConn).SetReadBuffer(4 << 10))
+	p.must(c.raw.(*net.TCPConn).SetWriteBuffer(4 << 10))
 	quiet := *p
 	quiet.t = new(quietly)
-	for range maxCalls - 1 {
-		quiet.call("x")
+	for _, n := range calls {
+		_ = p.SetWriteDeadline(time.Now().Add(time.Second))
+		for range n {
+			quiet.call("x")
+		}
+		p.settle(t, c)
 	}
-	p.settle(t, s.of(t))
-	c := s.of(t)
 	c.mu.Lock()
-	if n := len(c.out) + c.taken; n < maxOut || n > maxOut+maxCalls*2*len(answer) {
+	if n := len(c.out) + c.taken; n < len(answer) || n > maxOut+(maxCalls+10)*(len(answer)+100) {
 		t.Errorf("%d bytes wait to be written", n)
 	}
 	c.mu.Unlock()

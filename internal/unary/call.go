@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// call is one call. Its connection's mu is held for all of it until a worker
-// has it, which may then read what is above the line.
+// call is one call. Its connection's mu is held for all of it, but what is above
+// the line may be read without while the method runs.
 type call struct {
 	conn   *conn
 	id     uint32
@@ -26,7 +26,7 @@ type call struct {
 	length     int64
 	received   int64 // of that
 	complete   bool  // no more is to come
-	running    bool  // a worker has it
+	running    bool  // its method runs, or is about to
 	gone       bool  // nobody waits for the answer
 	recvWindow int
 	sendWindow int64
@@ -111,13 +111,19 @@ func (k *call) message() ([]byte, error) {
 	return b[prefix:], nil
 }
 
-// answer runs the method, and sends what it says. out is memory to use; it is
-// returned to be used again.
-func (k *call) answer(out []byte) []byte {
+// run runs the method, and sends what it says. It reports whether who called it,
+// the reader of the connection, still is that.
+func (k *call) run() (reads bool) {
+	c := k.conn
+	out := c.answer[:0]
+	c.answer = nil
 	in, err := k.message()
+	c.mu.Lock()
+	c.reader = k // from here on somebody else may read: nothing of the reader's is touched
+	c.mu.Unlock()
 	method := k.method
-	if err == errBusy && k.conn.server.busy != nil {
-		method, err = k.conn.server.busy, nil
+	if err == errBusy && c.server.busy != nil {
+		method, err = c.server.busy, nil
 	}
 	if err == nil {
 		if out, err = method(&k.life, in, out); err == nil && len(out) == 0 {
@@ -126,13 +132,19 @@ func (k *call) answer(out []byte) []byte {
 		}
 	}
 	k.life.end()
-	k.conn.finish(k, out, err)
-	return out
+	if !c.finish(k, out, err) {
+		return false
+	}
+	if cap(out) <= keepBuffer {
+		c.answer = out
+	}
+	return true
 }
 
 // life is the context of a call. Most calls are answered without anybody asking
 // for it: what a context is made of, a timer among them, is made when it is.
 type life struct {
+	call     *call
 	deadline time.Time // zero: none
 
 	mu     sync.Mutex
@@ -156,6 +168,10 @@ func (l *life) real() context.Context {
 	}
 	return l.inner
 }
+
+// Slow says that the answer takes its time: somebody else reads the connection
+// meanwhile.
+func (l *life) Slow() { l.call.conn.handOver(l.call) }
 
 // Deadline implements context.Context.
 func (l *life) Deadline() (time.Time, bool) { return l.deadline, !l.deadline.IsZero() }

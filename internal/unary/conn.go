@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +40,10 @@ type conn struct {
 	framer *http2.Framer
 	hpack  *hpack.Decoder
 	head   head
-	begun  bool // the peer's SETTINGS came, with which it has to begin
-	around bool // between two frames: the peer may be silent
+	whole  *call  // that is to be answered next
+	answer []byte // memory for that
+	begun  bool   // the peer's SETTINGS came, with which it has to begin
+	around bool   // between two frames: the peer may be silent
 
 	frames  atomic.Uint64 // read so far
 	waiting atomic.Bool   // for a frame, of which nothing has come
@@ -48,6 +51,7 @@ type conn struct {
 	mu   sync.Mutex
 	room sync.Cond // out has become shorter, or nobody writes any more
 
+	reader    *call            // that the reader is at work on
 	calls     map[uint32]*call // whose request or answer is not at its end
 	under     int              // these, and those that were reset but still run
 	last      uint32           // the highest stream that the peer has opened
@@ -90,15 +94,20 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-// serve reads until the connection ends.
-func (c *conn) serve() {
-	defer c.server.remove(c)
-	defer c.close()
-	if !c.setup() {
-		return
-	}
-	for {
-		err := c.step()
+// read reads frames and answers calls until the connection ends, or somebody else
+// reads on.
+func (c *conn) read() {
+	for n := 1; ; n++ {
+		k, err := c.step()
+		if k != nil {
+			if !k.run() {
+				return
+			}
+			if n%fairAfter == 0 {
+				runtime.Gosched()
+			}
+			continue
+		}
 		switch e := err.(type) {
 		case nil:
 			continue
@@ -114,9 +123,15 @@ func (c *conn) serve() {
 				c.goAway(http2.ErrCodeFrameSize)
 			}
 		}
+		c.close()
+		c.server.remove(c)
 		return
 	}
 }
+
+// fairAfter is after how many frames a connection that never has to be waited for
+// lets others come first.
+const fairAfter = 64
 
 // setupTime is for TLS and the preface together.
 const setupTime = 10 * time.Second
@@ -155,10 +170,15 @@ func (c *conn) setup() bool {
 	return true
 }
 
-// source is the peer's bytes. It knows whether any are due.
+// source is the peer's bytes. Before it waits for more, all is written that was
+// asked for. It knows whether any are due.
 type source struct{ c *conn }
 
 func (s source) Read(b []byte) (int, error) {
+	s.c.mu.Lock()
+	if s.c.unlock() {
+		s.c.flush(false)
+	}
 	s.c.waiting.Store(s.c.around)
 	n, err := s.c.net.Read(b)
 	if n > 0 {
@@ -168,9 +188,16 @@ func (s source) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// step reads a frame and obeys it. Where the peer is at fault the error is one of
-// http2's types.
-func (c *conn) step() error {
+// step reads a frame and obeys it. It returns the call that is to be answered,
+// if the frame was its last. Where the peer is at fault the error is one of http2's
+// types.
+func (c *conn) step() (*call, error) {
+	c.whole = nil
+	err := c.obey()
+	return c.whole, err
+}
+
+func (c *conn) obey() error {
 	c.around = c.begun && c.head.id == 0 && c.source.Buffered() == 0
 	h, err := c.framer.ReadFrameHeader()
 	if err != nil {
@@ -195,7 +222,7 @@ func (c *conn) step() error {
 		return c.takeFragment(f.HeaderBlockFragment(), f.HeadersEnded())
 	}
 	c.mu.Lock()
-	defer c.leaveAndWait()
+	defer c.readOn()
 	if c.closed {
 		return net.ErrClosed
 	}

@@ -7,7 +7,7 @@
 // is here is the order of frames (RFC 9113), the gRPC mapping for one message
 // each way, and the bounds. A connection's way through the files:
 //
-//	server.go   accepts, hands calls to workers, stops in order
+//	server.go   accepts, finds somebody to read, stops in order
 //	conn.go     reads frames and obeys them
 //	stream.go   what a call's frames do
 //	head.go     a request's headers: which method, until when
@@ -16,14 +16,19 @@
 //	end.go      how a connection ends
 //	watch.go    what is waited for too long, and what there is too much of
 //
+// Who reads a connection also answers its calls, one after the other, and writes
+// the answers before the next read that may have to wait: no call passes from one
+// goroutine to another. A method that takes its time says so, and somebody else
+// reads on.
+//
 // What a peer may make us hold or do is bounded, whatever it sends:
 //
 //	4096        calls under way, those it has reset but that still run too
 //	4 MiB       a message
 //	64 MiB      messages of one connection; for one more the answer is that of Busy
 //	16 KiB      headers of a call, decoded; 32 KiB and 8 frames on the wire
-//	1 MiB       answers not yet written; nothing is read while there are more
-//	            (those of the calls under way still come)
+//	1 MiB       answers not yet written; while there are more nothing is read,
+//	            and only those of the calls under way still come
 //	10,000      frames that are no call, at once; 200 a second (RFC 9113 §10.5)
 //	10 s        TLS and the preface; half a frame; half a call; a write
 //	70 s        silence: after 60 a ping, which has 10 to be answered

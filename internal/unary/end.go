@@ -79,6 +79,9 @@ func (c *conn) close() {
 	for _, k := range c.calls {
 		c.drop(k)
 	}
+	if c.reader != nil { // who is at work on a call need not be waited for
+		c.readByAnother()
+	}
 	c.out = nil
 	c.room.Broadcast()
 }

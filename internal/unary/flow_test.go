@@ -106,7 +106,8 @@ func TestTheWindowComesBack(t *testing.T) {
 	hold := make(chan struct{})
 	s := NewServer(Options{Methods: map[string]Method{
 		echoPath: echo,
-		"/hold": func(_ context.Context, in, out []byte) ([]byte, error) {
+		"/hold": func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			<-hold
 			return append(out, 1), nil
 		},

@@ -46,7 +46,10 @@ func FuzzConnection(f *testing.F) {
 		peer := &script{Reader: io.MultiReader(
 			bytes.NewReader([]byte(http2.ClientPreface)), bytes.NewReader([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), bytes.NewReader(said))}
 		c := s.add(peer)
-		c.serve()
+		if !c.setup() {
+			t.Fatal("the preface is not taken")
+		}
+		c.read()
 		for c.atWork() > 0 || c.busyWriting() {
 			time.Sleep(10 * time.Microsecond)
 		}

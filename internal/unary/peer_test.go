@@ -21,6 +21,9 @@ const echoPath = "/test.Echo/Echo"
 
 func newEcho() *Server { return NewServer(Options{Methods: map[string]Method{echoPath: echo}}) }
 
+// slow says that the answer takes its time.
+func slow(ctx context.Context) { ctx.(interface{ Slow() }).Slow() }
+
 // listen serves on loopback until the test ends, and returns the address.
 func listen(t testing.TB, s *Server) string {
 	t.Helper()

@@ -15,8 +15,9 @@ import (
 // maxOut is how much may wait to be written before nothing more is read.
 const maxOut = 1 << 20
 
-// finish sends what a worker has come to.
-func (c *conn) finish(k *call, message []byte, err error) {
+// finish sends what a method has come to. It reports whether who ran it still reads
+// the connection; what is to be written is then, before the next wait.
+func (c *conn) finish(k *call, message []byte, err error) (reads bool) {
 	c.mu.Lock()
 	k.running = false
 	switch {
@@ -30,9 +31,30 @@ func (c *conn) finish(k *call, message []byte, err error) {
 		c.sendMessage(k, message)
 	}
 	k.free() // not before: the answer may be made of it
-	if c.unlock() {
-		c.flush()
+	if c.reader == k {
+		c.reader = nil
+		c.mu.Unlock()
+		return true
 	}
+	if c.unlock() {
+		c.flush(true)
+	}
+	return false
+}
+
+// handOver has somebody else read on, if the reader is at work on a call.
+func (c *conn) handOver(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reader == k {
+		c.readByAnother()
+	}
+}
+
+// readByAnother lets the reader be who is at work on a call. mu is held.
+func (c *conn) readByAnother() {
+	c.reader = nil
+	c.server.readOn(c)
 }
 
 // sent forgets a call that has its answer.
@@ -145,29 +167,34 @@ func (c *conn) unlock() (flush bool) {
 // leave is unlock for those who have more to do than to write.
 func (c *conn) leave() {
 	if c.unlock() {
-		go c.flush()
+		go c.flush(true)
 	}
 }
 
-// leaveAndWait is leave for the reader: a peer that does not read what it has
-// asked for is not read from either.
-func (c *conn) leaveAndWait() {
+// readOn is unlock for the reader, who writes before it waits for more. A peer
+// that does not read what it has asked for is not read from either.
+func (c *conn) readOn() {
 	for len(c.out)+c.taken > maxOut && !c.shut {
-		if !c.writing {
-			c.writing = true
-			go c.flush()
+		if c.writing {
+			c.room.Wait()
+			continue
 		}
-		c.room.Wait()
+		c.writing = true
+		c.mu.Unlock()
+		c.flush(false)
+		c.mu.Lock()
 	}
-	c.leave()
+	c.mu.Unlock()
 }
 
 // flush writes what there is, and what comes meanwhile. Who calls it has set
-// writing.
-func (c *conn) flush() {
+// writing. With gather it lets others who are about to answer do so first: one
+// write for all of them.
+func (c *conn) flush(gather bool) {
 	for {
-		// Others may be about to answer: one write for all of them.
-		runtime.Gosched()
+		if gather {
+			runtime.Gosched()
+		}
 		c.mu.Lock()
 		if len(c.out) == 0 || c.shut {
 			break

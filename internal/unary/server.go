@@ -16,6 +16,11 @@ import (
 // in is the request's, and no more to be used once it returns. An error is told
 // to the caller as status.Code and status.Message have it. ctx ends when
 // the caller gives up, by its grpc-timeout or by a reset.
+//
+// While it runs nothing more of its connection is read: most answers are there
+// before anybody else could have been asked to read on. One that waits, or computes
+// for long, has to say so first, by ctx's method Slow, from the goroutine that it
+// was called on. If it does not, that is noticed within two seconds.
 type Method func(ctx context.Context, in, out []byte) ([]byte, error)
 
 // Options are the settings of a Server.
@@ -33,8 +38,8 @@ type Server struct {
 	methods map[string]Method
 	busy    Method
 	tls     *tls.Config
-	calls   chan *call    // to a worker that has nothing to do
-	idle    chan struct{} // a place for each of them
+	unread  chan *conn    // to somebody who has nothing to do: nobody reads them
+	idle    chan struct{} // a place for each of these
 	quit    chan struct{}
 	ending  sync.Once
 	looking sync.Once
@@ -47,15 +52,15 @@ type Server struct {
 	stopping  bool
 }
 
-// workers is how many goroutines wait for calls. A goroutine made anew for each
-// would have to grow its stack each time. It is no limit: where all are at work
-// more are made.
-const workers = 32
+// readers is how many goroutines wait for something to read. A goroutine made
+// anew would have to grow its stack each time. It is no limit: where all are at
+// work more are made.
+const readers = 32
 
 // NewServer makes a Server.
 func NewServer(o Options) *Server {
 	s := &Server{
-		methods: o.Methods, busy: o.Busy, tls: overHTTP2(o.TLS), calls: make(chan *call), idle: make(chan struct{}, workers), quit: make(chan struct{}),
+		methods: o.Methods, busy: o.Busy, tls: overHTTP2(o.TLS), unread: make(chan *conn), idle: make(chan struct{}, readers), quit: make(chan struct{}),
 		listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
 	}
 	s.changed.L = &s.mu
@@ -103,7 +108,7 @@ func (s *Server) Serve(l net.Listener) error {
 		case err == nil:
 			pause = 0
 			if c := s.add(nc); c != nil {
-				go c.serve()
+				go s.serve(c)
 			}
 			continue
 		case s.stopped():
@@ -211,19 +216,29 @@ func (s *Server) watch() {
 	}
 }
 
-// dispatch has a call answered. It does not wait: a method may take its time.
-func (s *Server) dispatch(k *call) {
+// serve shakes hands with a peer and reads what it says.
+func (s *Server) serve(c *conn) {
+	if c.setup() {
+		s.read(c)
+		return
+	}
+	c.close()
+	s.remove(c)
+}
+
+// readOn has a connection read by somebody else.
+func (s *Server) readOn(c *conn) {
 	select {
-	case s.calls <- k:
+	case s.unread <- c:
 	default:
-		go s.work(k)
+		go s.read(c)
 	}
 }
 
-// work answers a call, and then whatever comes, unless there are enough who wait
-// for that already.
-func (s *Server) work(k *call) {
-	out := k.answer(nil)
+// read reads a connection, and then whichever nobody reads, unless there are
+// enough who wait for that already.
+func (s *Server) read(c *conn) {
+	c.read()
 	select {
 	case s.idle <- struct{}{}:
 	default:
@@ -232,12 +247,10 @@ func (s *Server) work(k *call) {
 	defer func() { <-s.idle }()
 	for {
 		select {
-		case k = <-s.calls:
+		case c = <-s.unread:
+			c.read()
 		case <-s.quit:
 			return
-		}
-		if out = k.answer(out[:0]); cap(out) > keepBuffer {
-			out = nil
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -20,6 +21,7 @@ func waiting() (s *Server, begun chan context.Context, hold chan struct{}) {
 	begun, hold = make(chan context.Context, 100), make(chan struct{})
 	return NewServer(Options{Methods: map[string]Method{
 		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			begun <- ctx
 			<-hold
 			return append(out, in...), nil
@@ -37,6 +39,13 @@ func serve(t *testing.T, s *Server) (address string, stopped chan error) {
 	stopped = make(chan error, 1)
 	go func() { stopped <- s.Serve(l) }()
 	return l.Addr().String(), stopped
+}
+
+// drainedFor is at how many looks the connection was asked to end.
+func (c *conn) drainedFor() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen.drained
 }
 
 // goAways reads the next two GOAWAYs and answers the ping between them, if it is
@@ -86,6 +95,11 @@ func TestGracefulStop(t *testing.T) {
 		return ok
 	})
 	p.until(func(f http2.Frame) bool { g, ok := f.(*http2.GoAwayFrame); return ok && g.LastStreamID == second })
+	for _, c := range s.list() {
+		if n := c.drainedFor(); n >= drainLooks {
+			t.Errorf("told only after %d looks", n)
+		}
+	}
 	third := p.call("third")
 	if last := idle.goAways(true); !slices.Equal(last, []uint32{mostWindow, 0}) || !idle.gone() {
 		t.Errorf("the idle one: %v", last)
@@ -142,15 +156,27 @@ func TestGracefulStopWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// Stop waits for nobody: the methods are told, and the peers hang.
+// Stop waits for nobody, not even for a method that did not say that it is slow:
+// the methods are told, and the peers hang.
 func TestStop(t *testing.T) {
 	realtest.NothingLeft(t)
-	s, begun, hold := waiting()
+	begun, hold := make(chan context.Context), make(chan struct{})
+	s := NewServer(Options{Methods: map[string]Method{
+		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			begun <- ctx
+			<-hold
+			return append(out, in...), nil
+		},
+	}})
 	address, served := serve(t, s)
 	p := connect(t, address)
 	p.call("x")
 	ctx := <-begun
+	before := time.Now()
 	s.Stop()
+	if took := time.Since(before); took > 3*lookEvery/2 {
+		t.Errorf("Stop took %v", took)
+	}
 	s.Stop()
 	<-ctx.Done()
 	if err := <-served; err != nil {
@@ -169,6 +195,7 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	var began, told atomic.Int64
 	s := NewServer(Options{Methods: map[string]Method{
 		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			began.Add(1)
 			<-ctx.Done()
 			told.Add(1)
@@ -195,7 +222,8 @@ func TestBusy(t *testing.T) {
 	hold := make(chan struct{})
 	var busy, done atomic.Int64
 	s := NewServer(Options{
-		Methods: map[string]Method{echoPath: func(_ context.Context, in, out []byte) ([]byte, error) {
+		Methods: map[string]Method{echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			<-hold
 			return append(out, in[:1]...), nil
 		}},

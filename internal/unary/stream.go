@@ -57,7 +57,7 @@ func (c *conn) takeFragment(b []byte, end bool) error {
 	id := h.id
 	h.id = 0
 	c.mu.Lock()
-	defer c.leaveAndWait()
+	defer c.readOn()
 	if c.closed {
 		return net.ErrClosed
 	}
@@ -89,9 +89,9 @@ func (c *conn) open(id uint32) error {
 	}
 	k := &call{
 		conn: c, id: id, born: c.seen.looks, length: h.length, fault: h.fault(),
-		method: c.server.methods[h.path], life: life{deadline: h.deadline()},
-		recvWindow: streamWindow, sendWindow: c.peerWindow,
+		method: c.server.methods[h.path], recvWindow: streamWindow, sendWindow: c.peerWindow,
 	}
+	k.life.call, k.life.deadline = k, h.deadline()
 	if k.method == nil && k.fault == nil {
 		k.fault = errUnknown
 	}
@@ -146,7 +146,8 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 	return nil
 }
 
-// complete has a call answered, all of whose request is there. mu is held.
+// complete has the reader answer a call, all of whose request is there. mu is
+// held.
 func (c *conn) complete(k *call) error {
 	k.complete = true
 	if k.length >= 0 && k.length != k.received {
@@ -154,7 +155,7 @@ func (c *conn) complete(k *call) error {
 	}
 	k.running = true
 	c.patience = min(c.patience+patienceOfCall, maxPatience)
-	c.server.dispatch(k)
+	c.whole = k
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (c *conn) drop(k *call) {
 // the peer has caused too many.
 func (c *conn) reset(id uint32, code http2.ErrCode) bool {
 	c.mu.Lock()
-	defer c.leaveAndWait()
+	defer c.readOn()
 	if k := c.calls[id]; k != nil {
 		c.drop(k)
 	}

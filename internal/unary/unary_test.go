@@ -1,12 +1,14 @@
 package unary
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +211,7 @@ func TestContext(t *testing.T) {
 	begun, ended := make(chan context.Context, 1), make(chan error, 1)
 	s := NewServer(Options{Methods: map[string]Method{
 		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			slow(ctx)
 			inner, cancel := context.WithTimeout(ctx, time.Hour)
 			defer cancel()
 			begun <- ctx
@@ -257,4 +260,113 @@ func TestContext(t *testing.T) {
 			t.Errorf("it ended with %v", ctx.Err())
 		}
 	})
+}
+
+// A method that waits holds up nobody who comes by the same connection: if it says
+// so at once, and if it does not, soon.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	hold, begun := make(chan struct{}), make(chan string, 10)
+	s := NewServer(Options{Methods: map[string]Method{
+		echoPath: func(ctx context.Context, in, out []byte) ([]byte, error) {
+			switch string(in) {
+			case "says so":
+				slow(ctx)
+				slow(ctx)
+			case "does not":
+			default:
+				return append(out, in...), nil
+			}
+			begun <- string(in)
+			<-hold
+			return append(out, in...), nil
+		},
+	}})
+	p := connect(t, listen(t, s))
+	var waiting []uint32
+	for range 3 {
+		for _, text := range []string{"says so", "does not"} {
+			waiting = append(waiting, p.call(text))
+			if got := <-begun; got != text {
+				t.Errorf("%q began, not %q", got, text)
+			}
+			if text == "does not" {
+				c := s.of(t)
+				c.look()
+				c.look()
+			}
+			p.answered(t, "meanwhile")
+		}
+	}
+	close(hold)
+	for n, id := range waiting {
+		if got := p.outcome(id); got.text != []string{"says so", "does not"}[n%2] {
+			t.Errorf("%d: %+v", n, got)
+		}
+	}
+	s.of(t).settled(t)
+}
+
+// A reader that waits for its peer to take an answer, with the next call read, is no
+// reader at work: nobody takes its place, and each call runs once.
+func TestOneReader(t *testing.T) {
+	t.Parallel()
+	for _, looks := range []int{2, partialLooks - 1} {
+		var ran atomic.Int64
+		hold := make(chan struct{})
+		s := NewServer(Options{Methods: map[string]Method{
+			echoPath: func(_ context.Context, in, out []byte) ([]byte, error) {
+				if ran.Add(1) > 1 && looks > 2 {
+					<-hold // without a word
+				}
+				return append(out, in...), nil
+			},
+			"/big": func(_ context.Context, _, out []byte) ([]byte, error) {
+				return append(out, make([]byte, 12<<20)...), nil
+			},
+		}})
+		address, served := serve(t, s)
+		p := connect(t, address, http2.Setting{ID: http2.SettingInitialWindowSize, Val: mostWindow})
+		p.must(p.WriteWindowUpdate(0, mostWindow-firstWindow))
+		p.answered(t, "first")
+		second := p.open(false, headers())
+		var both bytes.Buffer // in one piece, so that the reader has both
+		at := *p
+		at.Framer = http2.NewFramer(&both, nil)
+		at.call("x", ":path", "/big")
+		at.send(second, message("second"))
+		if _, err := p.Write(both.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		c := s.of(t)
+		for whole := false; !whole; {
+			c.mu.Lock()
+			whole = c.calls[second] != nil && c.calls[second].complete && c.taken > 0
+			c.mu.Unlock()
+		}
+		for range looks {
+			c.look()
+		}
+		if looks == 2 {
+			if got := p.outcome(second); got.text != "second" || ran.Load() != 2 {
+				t.Errorf("%+v after %d runs", got, ran.Load())
+			}
+			c.settled(t)
+		} else {
+			// It reads on now, and comes to the method that does not say that it is
+			// slow, at the end of our patience.
+			for ran.Load() < 2 {
+				f, err := p.ReadFrame()
+				p.must(err)
+				p.note(f)
+			}
+			c.look()
+			c.look()
+		}
+		s.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		close(hold)
+	}
 }

@@ -35,6 +35,7 @@ type seen struct {
 	looks  int // so far
 	frames uint64
 	wrote  int
+	reader *call
 
 	// Looks in a row at which it was so.
 	quiet, partial, stuck, drained int
@@ -54,6 +55,10 @@ func (c *conn) look() {
 	s.stuck = next(s.stuck, c.writing && c.wrote == s.wrote)
 	s.drained = next(s.drained, c.draining)
 	s.frames, s.wrote = frames, c.wrote
+	if c.reader != nil && c.reader == s.reader { // its method should have said that it is slow
+		c.readByAnother()
+	}
+	s.reader = c.reader
 	if s.partial >= partialLooks || s.stuck >= partialLooks || s.quiet >= quietLooks+pingLooks {
 		c.mu.Unlock()
 		c.close()
