@@ -142,10 +142,12 @@ func (k *call) run() (reads bool) {
 }
 
 // life is the context of a call. Most calls are answered without anybody asking
-// for it: what a context is made of, a timer among them, is made when it is.
+// for it: what a context is made of, a timer among them, is made when it is. The
+// caller's time counts from then, so that no clock is read for the others; one who
+// has given up sooner resets the call, which ends it too.
 type life struct {
-	call     *call
-	deadline time.Time // zero: none
+	call *call
+	wait time.Duration // below 0: no deadline
 
 	mu     sync.Mutex
 	inner  context.Context
@@ -157,10 +159,10 @@ func (l *life) real() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.inner == nil {
-		if l.deadline.IsZero() {
+		if l.wait < 0 {
 			l.inner, l.cancel = context.WithCancel(context.Background())
 		} else {
-			l.inner, l.cancel = context.WithDeadline(context.Background(), l.deadline)
+			l.inner, l.cancel = context.WithTimeout(context.Background(), l.wait)
 		}
 		if l.ended {
 			l.cancel()
@@ -174,7 +176,7 @@ func (l *life) real() context.Context {
 func (l *life) Slow() { l.call.conn.handOver(l.call) }
 
 // Deadline implements context.Context.
-func (l *life) Deadline() (time.Time, bool) { return l.deadline, !l.deadline.IsZero() }
+func (l *life) Deadline() (time.Time, bool) { return l.real().Deadline() }
 
 // Done implements context.Context.
 func (l *life) Done() <-chan struct{} { return l.real().Done() }

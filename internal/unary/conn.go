@@ -40,6 +40,7 @@ type conn struct {
 	framer *http2.Framer
 	hpack  *hpack.Decoder
 	head   head
+	known  known
 	whole  *call  // that is to be answered next
 	answer []byte // memory for that
 	begun  bool   // the peer's SETTINGS came, with which it has to begin
@@ -155,12 +156,7 @@ func (c *conn) setup() bool {
 	c.framer = http2.NewFramer(nil, c.source)
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(frameSize)
-	c.hpack = hpack.NewDecoder(4096, func(f hpack.HeaderField) {
-		if c.head.field(f); c.head.size > maxHeaders {
-			c.hpack.SetEmitEnabled(false)
-		}
-	})
-	c.hpack.SetMaxStringLength(maxHeaders)
+	c.hpack = newDecoder(&c.head)
 
 	c.mu.Lock()
 	c.spoken = true

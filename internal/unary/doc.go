@@ -11,6 +11,7 @@
 //	conn.go     reads frames and obeys them
 //	stream.go   what a call's frames do
 //	head.go     a request's headers: which method, until when
+//	known.go    headers that came before, and need not be decoded again
 //	call.go     a request's message, and the context that it is answered in
 //	send.go     answers, flow control, one write for many answers
 //	end.go      how a connection ends

@@ -44,6 +44,18 @@ func (h *head) begin(id uint32, trailers, ended bool) {
 	*h = head{id: id, trailers: trailers, ended: ended, length: -1, wait: -1}
 }
 
+// newDecoder decodes what h is to be told of, as far as it is within bounds.
+func newDecoder(h *head) *hpack.Decoder {
+	var d *hpack.Decoder
+	d = hpack.NewDecoder(4096, func(f hpack.HeaderField) {
+		if h.field(f); h.size > maxHeaders {
+			d.SetEmitEnabled(false)
+		}
+	})
+	d.SetMaxStringLength(maxHeaders)
+	return d
+}
+
 // field takes a header.
 func (h *head) field(f hpack.HeaderField) {
 	if h.size += int(f.Size()); h.size > maxHeaders {
@@ -119,14 +131,6 @@ func (h *head) fault() error {
 		return errCompressed
 	}
 	return h.badWait
-}
-
-// deadline is until when the caller waits; the zero time: for ever.
-func (h *head) deadline() time.Time {
-	if h.wait < 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(h.wait)
 }
 
 // longest is a time-out that is none.

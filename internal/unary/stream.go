@@ -45,14 +45,8 @@ func (c *conn) takeFragment(b []byte, end bool) error {
 	if h.fragments++; h.wire > maxBlock || h.fragments > maxFragments {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
-	if _, err := c.hpack.Write(b); err != nil {
-		return http2.ConnectionError(http2.ErrCodeCompression)
-	}
-	if !end {
-		return nil
-	}
-	if c.hpack.Close() != nil {
-		return http2.ConnectionError(http2.ErrCodeCompression)
+	if err := c.decode(b, end); err != nil || !end {
+		return err
 	}
 	id := h.id
 	h.id = 0
@@ -74,6 +68,26 @@ func (c *conn) takeFragment(b []byte, end bool) error {
 	return c.complete(k)
 }
 
+// decode sets what a piece of a header block says.
+func (c *conn) decode(b []byte, end bool) error {
+	h := &c.head
+	whole := end && h.fragments == 1 && !h.trailers
+	if whole && c.known.says(h, b) {
+		return nil
+	}
+	if _, err := c.hpack.Write(b); err != nil {
+		return http2.ConnectionError(http2.ErrCodeCompression)
+	}
+	if end && c.hpack.Close() != nil {
+		return http2.ConnectionError(http2.ErrCodeCompression)
+	}
+	c.known.forget()
+	if whole && keepsTable(b) {
+		c.known.keep(h, b)
+	}
+	return nil
+}
+
 // open begins the call that the headers are of. mu is held.
 func (c *conn) open(id uint32) error {
 	h := &c.head
@@ -91,7 +105,7 @@ func (c *conn) open(id uint32) error {
 		conn: c, id: id, born: c.seen.looks, length: h.length, fault: h.fault(),
 		method: c.server.methods[h.path], recvWindow: streamWindow, sendWindow: c.peerWindow,
 	}
-	k.life.call, k.life.deadline = k, h.deadline()
+	k.life.call, k.life.wait = k, h.wait
 	if k.method == nil && k.fault == nil {
 		k.fault = errUnknown
 	}
