@@ -17,7 +17,7 @@ func (l *lab) direct(ctx context.Context, w *workload) (*comparison, error) {
 	if err := l.prepare(ctx, w); err != nil {
 		return nil, err
 	}
-	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, l.options.checks)
+	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, l.options.rounds, l.options.checks)
 	servers, err := l.start(ctx, w)
 	defer func() { stop(servers) }()
 	if err != nil {

@@ -35,8 +35,8 @@ the kernel accounts to the server; every answer is checked.
 			run: func(ctx context.Context, w *workload) (*comparison, error) { return l.through(ctx, w, 0) },
 			about: fmt.Sprintf(`%d HTTP/1.1 connections, a request at a time on each, answered by Envoy itself once it is let through. CPU
 is Envoy's and the server's together. Envoy, the servers and the sender share the machine as they like: nobody is tied
-to a core, or told how many there are.
-`, inFlight),
+to a core, or told how many there are. There are %d rounds of %d requests.
+`, inFlight, fullRounds(l.options), fullLoad),
 		},
 		{
 			name: "fixed", title: fmt.Sprintf("Through Envoy, %d requests a second", fixedRate), has: proxied, table: fixedTable,

@@ -17,6 +17,10 @@ const (
 // several times what it does without.
 const fullLoad = 12_000
 
+// fullRounds is how many rounds there are then: Envoy's part differs from one to
+// the next more than a server's does.
+func fullRounds(o *options) int { return 2*o.rounds - 1 }
+
 // through compares on one workload through the real Envoy. At perSecond 0 as
 // much is sent as is answered; what stands in Envoy itself is compared then
 // too.
@@ -24,11 +28,11 @@ func (l *lab) through(ctx context.Context, w *workload, perSecond int) (*compari
 	if err := l.prepare(ctx, w); err != nil {
 		return nil, err
 	}
-	checks := fullLoad
+	checks, n := fullLoad, fullRounds(l.options)
 	if perSecond > 0 {
-		checks = 2 * perSecond
+		checks, n = 2*perSecond, l.options.rounds
 	}
-	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, checks)
+	warm, rounds := l.requests(w, w.warm(l.options)), l.rounds(w, n, checks)
 	servers, err := l.start(ctx, w)
 	defer func() { stop(servers) }()
 	if err != nil {

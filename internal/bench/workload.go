@@ -86,11 +86,11 @@ func sequence(n int) []int {
 	return fill(n, func() int { next++; return next })
 }
 
-// rounds draws and makes the requests of all rounds, with at most so many in
+// rounds draws and makes the requests of n rounds, with at most so many in
 // each: signing takes longer than checking does, and is done before the servers
 // are started, so that what they remember does not grow old meanwhile.
-func (l *lab) rounds(w *workload, checks int) [][]request {
-	list := make([][]request, l.options.rounds)
+func (l *lab) rounds(w *workload, n, checks int) [][]request {
+	list := make([][]request, n)
 	for round := range list {
 		numbers := w.draw(l.options, rand.New(rand.NewPCG(2, uint64(round))))
 		list[round] = l.requests(w, numbers[:min(checks, len(numbers))])
