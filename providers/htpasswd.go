@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"runtime"
 	"strings"
@@ -35,10 +37,10 @@ const (
 // for passwords are taken: bcrypt and argon2id.
 type Htpasswd struct {
 	users  map[string]passwordHash
-	decoys []passwordHash // like those of the users, and of no password
-	seed   maphash.Seed
-	queue  chan struct{} // a place for each login that works or waits
-	turns  chan struct{} // a place for each that works
+	decoys []passwordHash    // like those of the users, and of no password
+	key    [sha256.Size]byte // of the file: which decoy stands for whom is the same in each replica, and after a restart
+	queue  chan struct{}     // a place for each login that works or waits
+	turns  chan struct{}     // a place for each that works
 }
 
 // A passwordHash checks one password. What it costs depends on its parameters
@@ -58,7 +60,7 @@ func ReadHtpasswd(text []byte) (*Htpasswd, error) {
 	workers := max(1, runtime.GOMAXPROCS(0)/2)
 	h := &Htpasswd{
 		users: map[string]passwordHash{},
-		seed:  maphash.MakeSeed(),
+		key:   sha256.Sum256(text),
 		queue: make(chan struct{}, workers+passwordQueue),
 		turns: make(chan struct{}, workers),
 	}
@@ -120,7 +122,7 @@ func (h *Htpasswd) Verify(ctx context.Context, c authz.Credential) (authz.Identi
 	defer func() { <-h.turns; <-h.queue }()
 	hash, known := h.users[c.User]
 	if !known {
-		hash = h.decoys[maphash.String(h.seed, c.User)%uint64(len(h.decoys))]
+		hash = h.decoy(c.User)
 	}
 	password := []byte(c.Secret.Reveal())
 	tooLong := len(password) > maxPassword
@@ -131,6 +133,15 @@ func (h *Htpasswd) Verify(ctx context.Context, c authz.Credential) (authz.Identi
 		return authz.Identity{}, &authz.Rejection{Reason: authz.ReasonPassword, CacheFor: passwordBadFor}
 	}
 	return authz.Identity{User: c.User, Subject: c.User, Issuer: StaticUsers}, nil
+}
+
+// decoy returns the hash that stands for a user that there is not. Where the file has
+// hashes of several costs, it must be the same one always and everywhere: whose
+// cost changes, is nobody.
+func (h *Htpasswd) decoy(user string) passwordHash {
+	mac := hmac.New(sha256.New, h.key[:])
+	mac.Write([]byte(user))
+	return h.decoys[binary.BigEndian.Uint64(mac.Sum(nil))%uint64(len(h.decoys))]
 }
 
 // wait waits for a turn, or says that there are too many before us.

@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -133,6 +134,28 @@ func TestDecoysCostTheSame(t *testing.T) {
 	}
 	if len(h.decoys) != 2 {
 		t.Errorf("%d decoys", len(h.decoys))
+	}
+}
+
+// Who asks two replicas, or one before and after a restart, does not see a user that
+// there is not take another time.
+func TestDecoysStandForTheSameEverywhere(t *testing.T) {
+	const file = "alice:" + bcryptOfHorse + "\nbob:" + argonOfHorse
+	one, other, changed := mustHtpasswd(t, file), mustHtpasswd(t, file), mustHtpasswd(t, file+"\n# another")
+	kind := func(h *Htpasswd, user string) string { return fmt.Sprintf("%T", h.decoy(user)) }
+	kinds, moved := map[string]int{}, 0
+	for n := range 200 {
+		user := fmt.Sprint("user-", n)
+		if kind(one, user) != kind(other, user) {
+			t.Fatalf("%s is a %s here and a %s there", user, kind(one, user), kind(other, user))
+		}
+		kinds[kind(one, user)]++
+		if kind(one, user) != kind(changed, user) {
+			moved++
+		}
+	}
+	if len(kinds) != 2 || moved < 50 {
+		t.Errorf("decoys are %v, and %d of 200 others for another file: who does not know the file must not know them", kinds, moved)
 	}
 }
 

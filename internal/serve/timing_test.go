@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	cryptorand "crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"math"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/gatelodge/gatelodge/authz"
 	"github.com/gatelodge/gatelodge/internal/config"
@@ -102,8 +105,64 @@ func TestTimingTellsNothing(t *testing.T) {
 			kinds = append(kinds, "wrong user")
 		}
 		name := map[bool]string{false: "Bearer", true: "Basic"}[basic]
-		t.Run(name+"/answer", func(t *testing.T) { tellApart(t, kinds, calls, l.answering(groups, basic)) })
+		t.Run(name+"/answer", func(t *testing.T) {
+			tellApart(t, kinds, calls, l.answering(func(kind string) map[string]string { return anyOf(groups[kind]).headers(basic) }))
+		})
 	}
+}
+
+// Whether there is a user cannot be told from how long a wrong password takes. Each
+// is a new one: a known one is not computed again. A hash takes its time, so there
+// are fewer calls than of tokens.
+func TestTimingOfPasswordsTellsNothing(t *testing.T) {
+	realtest.Proof(t)
+	for _, kind := range []struct {
+		name  string
+		calls int
+		hash  func(t *testing.T) string
+	}{
+		{"bcrypt", 500, bcryptOf}, {"argon2id", 3_000, argonOf},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			var file strings.Builder
+			for n := range 20 {
+				fmt.Fprintf(&file, "user-%02d:%s\n", n, kind.hash(t))
+			}
+			htpasswd := filepath.Join(t.TempDir(), "htpasswd")
+			if err := os.WriteFile(htpasswd, []byte(file.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l := start(t, fmt.Sprintf("listen: {grpc: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"}\nlog: {audit: {file: none}}\nproviders: []\napi_tokens: {store: %q, htpasswd_file: %q}\n",
+				"sqlite:"+filepath.Join(t.TempDir(), "tokens.db"), htpasswd))
+			l.eventually("it is ready", func() bool { code, _ := l.get("/readyz"); return code == 200 })
+			kinds := []string{"unknown", "wrong", "too long"}
+			tellApart(t, kinds, kind.calls, l.answering(func(kind string) map[string]string {
+				user, password := fmt.Sprintf("user-%02d", rand.IntN(20)), cryptorand.Text()
+				switch kind {
+				case "unknown":
+					user = fmt.Sprintf("user-%02d", 20+rand.IntN(80))
+				case "too long":
+					password += strings.Repeat("x", 60)
+				}
+				return withBasic(user, password)
+			}))
+		})
+	}
+}
+
+func bcryptOf(t *testing.T) string {
+	hash, err := bcrypt.GenerateFromPassword([]byte(cryptorand.Text()), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(hash)
+}
+
+// argonOf makes the cheapest hash that is taken.
+func argonOf(*testing.T) string {
+	salt := []byte(cryptorand.Text())
+	text := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=7168,t=1,p=1$%s$%s", argon2.Version, text(salt), text(argon2.IDKey([]byte(cryptorand.Text()), salt, 1, 7168, 1, 32)))
 }
 
 // Where the decision is made, without the noise of a network, a few nanoseconds
@@ -138,11 +197,11 @@ func TestTimingOfDecisionTellsNothing(t *testing.T) {
 }
 
 // answering asks the server, as Envoy does.
-func (l *lodge) answering(groups map[string][]suspect, basic bool) func(kind string) time.Duration {
+func (l *lodge) answering(headers func(kind string) map[string]string) func(kind string) time.Duration {
 	return func(kind string) time.Duration {
 		q := &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 			Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-				Method: "GET", Path: "/x", Host: "api", Headers: anyOf(groups[kind]).headers(basic),
+				Method: "GET", Path: "/x", Host: "api", Headers: headers(kind),
 			}},
 		}}
 		began := time.Now()
