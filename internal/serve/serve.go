@@ -18,6 +18,7 @@ import (
 	"github.com/gatelodge/gatelodge/internal/adminapi"
 	"github.com/gatelodge/gatelodge/internal/config"
 	"github.com/gatelodge/gatelodge/internal/events"
+	"github.com/gatelodge/gatelodge/internal/socket"
 	"github.com/gatelodge/gatelodge/internal/telemetry"
 	"github.com/gatelodge/gatelodge/internal/tokenstore"
 )
@@ -163,7 +164,7 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 	}
 	checks := envoy.NewServer(s.gate, options)
 	ended := make(chan error, 3)
-	go func() { ended <- checks.Serve(grpcListener) }()
+	go func() { ended <- checks.Serve(socket.Listener(grpcListener)) }()
 
 	var adminAddr net.Addr
 	if c.Listen.Admin != "" {
@@ -204,20 +205,20 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 }
 
 func listen(address string) (net.Listener, error) {
-	socket, ok := strings.CutPrefix(address, "unix:")
+	file, ok := strings.CutPrefix(address, "unix:")
 	if !ok {
 		return net.Listen("tcp", address)
 	}
 	// A socket that a killed server left behind would keep us from starting;
 	// one that somebody listens on is not ours to take.
-	if conn, err := net.Dial("unix", socket); err == nil {
+	if conn, err := net.Dial("unix", file); err == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("%s is in use", socket)
+		return nil, fmt.Errorf("%s is in use", file)
 	}
-	if info, err := os.Lstat(socket); err == nil && info.Mode()&os.ModeSocket != 0 {
-		_ = os.Remove(socket)
+	if info, err := os.Lstat(file); err == nil && info.Mode()&os.ModeSocket != 0 {
+		_ = os.Remove(file)
 	}
-	return net.Listen("unix", socket)
+	return net.Listen("unix", file)
 }
 
 // reload goes over to the file as it is now, or stays with what was good.
