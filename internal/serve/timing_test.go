@@ -183,16 +183,19 @@ func TestTimingOfDecisionTellsNothing(t *testing.T) {
 	}
 	defer g.Close()
 	awaitTokens(t, g, &groups[""][0])
-	kinds := []string{"unknown", "revoked", "expired", "rotated"}
-	took := measured(kinds, make([][]float64, len(kinds)), 100_000, deciding(t, g, groups))
-	middles := make([]float64, len(kinds))
-	for k := range kinds {
-		middles[k] = median(took[k])
-	}
-	least, most := slices.Min(middles), slices.Max(middles)
-	realtest.Measured(t, "medians of %q: %.0f ns", kinds, middles)
-	if most > least*1.05 {
-		t.Errorf("medians of %q: %.0f ns; want them within 5 %%", kinds, middles)
+	// Each reason comes as often as another: the processor guesses a rare one wrong.
+	// A token that was rotated is revoked, so it stands for that in turn.
+	for _, kinds := range [][]string{{"unknown", "expired", "revoked"}, {"unknown", "expired", "rotated"}} {
+		took := measured(kinds, make([][]float64, len(kinds)), 100_000, deciding(t, g, groups))
+		middles := make([]float64, len(kinds))
+		for k := range kinds {
+			middles[k] = median(took[k])
+		}
+		least, most := slices.Min(middles), slices.Max(middles)
+		realtest.Measured(t, "medians of %q: %.0f ns", kinds, middles)
+		if most > least*1.05 {
+			t.Errorf("medians of %q: %.0f ns; want them within 5 %%", kinds, middles)
+		}
 	}
 }
 
