@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +20,8 @@ func newServe() *cobra.Command {
 		Long: `Serve answers Envoy's external authorization checks (ext_authz, gRPC) by a
 configuration file. It follows changes of the file and of the files that it
 names: what is valid is taken over whole, what is not is logged and leaves the
-old in force.
+old in force. SIGHUP has it look at once. An audit file that was moved away is
+begun anew within a second.
 
 The admin listener has /healthz (alive), /readyz (can decide, and why not) and
 /metrics (Prometheus). SIGTERM or an interrupt ends it in order.`,
@@ -27,7 +31,10 @@ The admin listener has /healthz (alive), /readyz (can decide, and why not) and
 			if file == "" {
 				return errors.New("--config is needed; see 'gatelodge serve --help'")
 			}
-			if err := serve.Run(cmd.Context(), serve.Options{Config: file, Log: cmd.ErrOrStderr()}); err != nil {
+			look := make(chan os.Signal, 1)
+			signal.Notify(look, syscall.SIGHUP)
+			defer signal.Stop(look)
+			if err := serve.Run(cmd.Context(), serve.Options{Config: file, Log: cmd.ErrOrStderr(), Look: look}); err != nil {
 				return fmt.Errorf("cannot serve:\n%w", err)
 			}
 			return nil

@@ -124,7 +124,7 @@ type Log struct {
 
 // Audit is the record of decisions: one JSON line each.
 type Audit struct {
-	File        string  `yaml:"file" doc:"File to append to; empty: standard error with the log; none: no record."`
+	File        string  `yaml:"file" doc:"File to append to, begun anew where it was moved away; empty: standard error with the log; none: no record."`
 	AllowSample float64 `yaml:"allow_sample" doc:"Share of the allowed requests that is recorded, 0 to 1. Denials always are."`
 }
 

@@ -324,7 +324,8 @@ func TestWatch(t *testing.T) {
 	write(secret, "a-secret-that-changed-before-anybody-watched")
 	synctest.Test(t, func(t *testing.T) {
 		reloads := 0
-		go Watch(t.Context(), first, func() (*Config, error) {
+		asked := make(chan os.Signal)
+		go Watch(t.Context(), first, asked, func() (*Config, error) {
 			reloads++
 			c, _, err := Load(file)
 			return c, err
@@ -360,6 +361,17 @@ func TestWatch(t *testing.T) {
 			t.Fatal("symlink")
 		}
 		after("a switched link", 8)
+		asked <- os.Interrupt
+		synctest.Wait()
+		if reloads != 8 {
+			t.Errorf("asked for, and nothing changed: %d reloads", reloads)
+		}
+		write(other, minimal+"realm: y\n")
+		asked <- os.Interrupt
+		synctest.Wait()
+		if reloads != 9 {
+			t.Errorf("asked for: %d reloads, want 9 at once", reloads)
+		}
 	})
 }
 

@@ -22,10 +22,11 @@ type input struct {
 }
 
 // Watch calls reload each time that the file of first, or a file that it names,
-// has changed since it was read, until ctx is done. A half-written file is a
-// change too: what reload refuses is tried again when it has changed again, or
-// when a file that it names has: one that was not there may have come.
-func Watch(ctx context.Context, first *Config, reload func() (*Config, error)) {
+// has changed since it was read, until ctx is done. It looks each second, and at
+// once when there is something in asked. A half-written file is a change too: what
+// reload refuses is tried again when it has changed again, or when a file that it
+// names has: one that was not there may have come.
+func Watch(ctx context.Context, first *Config, asked <-chan os.Signal, reload func() (*Config, error)) {
 	seen := first.files
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -34,6 +35,7 @@ func Watch(ctx context.Context, first *Config, reload func() (*Config, error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-asked:
 		}
 		now := look(seen)
 		if slices.Equal(now, seen) {

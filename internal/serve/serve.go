@@ -32,6 +32,8 @@ type Options struct {
 	Log    io.Writer // where the log goes
 	// Ready is told the addresses once both listeners accept; nil: nobody is.
 	Ready func(grpc, admin net.Addr)
+	// Look has the files looked at now, instead of within a second; nil: never.
+	Look <-chan os.Signal
 }
 
 // Run serves by a configuration file until ctx is done, and follows its
@@ -49,7 +51,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.close()
-	return s.run(ctx, o.Ready)
+	return s.run(ctx, o)
 }
 
 // server is everything between the file and the listeners.
@@ -118,7 +120,7 @@ func (s *server) openAudit(c *config.Config) error {
 	case "none":
 		return nil
 	default:
-		f, err := os.OpenFile(c.Log.Audit.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		f, err := telemetry.OpenFile(c.Log.Audit.File, time.Now, func(err error) { s.log.Error("log.audit.file cannot be begun anew", "error", err) })
 		if err != nil {
 			return fmt.Errorf("log.audit.file: %w", err)
 		}
@@ -152,7 +154,7 @@ func (s *server) Observe(q *authz.Request, d *authz.Decision, took time.Duration
 
 // run listens, follows the file, and ends in order: not serving first, then no
 // new connections, then the checks that are under way.
-func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) error {
+func (s *server) run(ctx context.Context, o Options) error {
 	c := s.gate.Config()
 	options := envoy.Options{MaxInFlight: c.Limits.InFlight, DrainDelay: c.Limits.DrainDelay, Observer: s, Lean: c.Listen.Lean}
 	if c.Listen.TLS != nil {
@@ -184,13 +186,13 @@ func (s *server) run(ctx context.Context, ready func(grpc, admin net.Addr)) erro
 	}
 	defer closeEvents()
 	s.log.Info("serving", "grpc", grpcListener.Addr().String(), "admin", fmt.Sprint(adminAddr), "providers", len(c.Providers), "rules", len(c.Rules))
-	if ready != nil {
-		ready(grpcListener.Addr(), adminAddr)
+	if o.Ready != nil {
+		o.Ready(grpcListener.Addr(), adminAddr)
 	}
 
 	watching, endWatch := context.WithCancel(ctx)
 	defer endWatch()
-	go config.Watch(watching, c, s.reload)
+	go config.Watch(watching, c, o.Look, s.reload)
 
 	select {
 	case err = <-ended:

@@ -210,6 +210,31 @@ func TestReload(t *testing.T) {
 	l.eventually("a changed provider forgets", func() bool { s, _ := l.ask("/rest", token); return s == 401 })
 }
 
+// An audit file that is moved away, as logrotate does, is begun anew: nobody has to
+// be told, and nothing is lost.
+func TestAuditFileThatIsMoved(t *testing.T) {
+	audit := filepath.Join(t.TempDir(), "audit.jsonl")
+	l := start(t, configFor(providertest.NewIssuer(t), fmt.Sprintf("log: {audit: {file: %q}}\n", audit)))
+	asked := 0
+	holds := func(file string) int {
+		b, _ := os.ReadFile(file)
+		return strings.Count(string(b), `"msg":"decision"`)
+	}
+	ask := func() {
+		if status, _, _ := l.send("GET", "/x", nil); status != 401 {
+			t.Fatalf("status %d", status)
+		}
+		asked++
+	}
+	ask()
+	l.eventually("it is on record", func() bool { return holds(audit) == 1 })
+	if err := os.Rename(audit, audit+".1"); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("a new file is begun", func() bool { ask(); return holds(audit) > 0 })
+	l.eventually("all is on record", func() bool { return holds(audit)+holds(audit+".1") == asked })
+}
+
 func TestProviderDownAtStart(t *testing.T) {
 	i := providertest.NewIssuer(t)
 	i.Fail(providertest.Down)
