@@ -6,7 +6,10 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // stream is a *net.TCPConn or a *net.UnixConn.
@@ -36,6 +39,11 @@ type half struct {
 	errno syscall.Errno
 }
 
+// unacknowledged is how long the peer's system may leave what was written without
+// an answer, or have no room for it, before the connection ends. grpc-go would set
+// it, to its keepalive's time-out, but knows a TCP connection by its type alone.
+const unacknowledged = 10 * time.Second
+
 // direct returns c as such a connection, if it can be one.
 func direct(c net.Conn) net.Conn {
 	s, ok := c.(stream)
@@ -45,6 +53,11 @@ func direct(c net.Conn) net.Conn {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return c
+	}
+	if _, ok := c.(*net.TCPConn); ok {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unacknowledged.Milliseconds()))
+		})
 	}
 	d := &conn{stream: s, raw: raw}
 	d.in.try, d.out.try = d.in.read, d.out.write
