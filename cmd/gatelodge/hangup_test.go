@@ -32,16 +32,17 @@ func (s *said) await(t *testing.T, text string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	all := ""
 	for range 4000 {
 		s.mu.Lock()
-		all := s.b.String()
+		all = s.b.String()
 		s.mu.Unlock()
 		if strings.Contains(all, text) {
 			return
 		}
 		<-tick.C
 	}
-	t.Fatalf("never said %q, but\n%s", text, s.b.String())
+	t.Fatalf("never said %q, but\n%s", text, all)
 }
 
 // Who sends SIGHUP wants files to be read again, and not the server to end.
